@@ -1040,7 +1040,10 @@ pub const FORGOTTEN_AT_ONCE: usize = 256;
 
 // --- shard: Expiry -----------------------------------------------------------------------------------------------------------
 
-/// Keys one entry deletes because their deadline has passed.
+/// The latest deadline that a command gives to a field of a hash, Unix milliseconds: that of Redis 7.4 (`HFE_MAX_ABS_TIME_MSEC`).
+pub const FIELD_DEADLINE_MS_MAX: i64 = (1 << 46) - 1;
+
+/// Keys one entry deletes because their deadline has passed, and fields of hashes that another command of it removes for that.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 
 /// Milliseconds that a sweep looks back of the last one that found nothing due: an entry may set a deadline that

@@ -23,7 +23,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(value) = read(&payload, BOUNDS) else { return };
     let bytes = match &value {
         Value::String(string) => string.len(),
-        Value::List(strings) | Value::Set(strings) | Value::Hash(strings) | Value::SortedSet(strings, _) => {
+        Value::List(strings)
+        | Value::Set(strings)
+        | Value::Hash(strings)
+        | Value::HashWithDeadlines(strings, _)
+        | Value::SortedSet(strings, _) => {
             strings.byte_count() + 8 * strings.len()
         }
         Value::Stream(stream) => stream.strings.byte_count() + 8 * stream.strings.len(),

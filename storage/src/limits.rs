@@ -92,6 +92,12 @@ pub(crate) const SESSIONS_MAX: u32 = 256 * 1024;
 /// Bytes that a packed collection which is read may grow by before it is moved.
 pub(crate) const PACKED_SPARE_BYTES: usize = 64;
 
+/// Deadlines of fields that are looked up at once while the fields of a hash are visited: 256 of 64 bytes are a block of 16 KiB.
+pub(crate) const DEADLINES_AT_ONCE: usize = 256;
+
+/// Fields past their deadline after which a page of a scan ends: they are walked over, and nobody gets them.
+pub(crate) const EXPIRED_PER_PAGE_MAX: u32 = 1024;
+
 /// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
 pub(crate) const CHUNK_ROWS_MAX: usize = 1024;
 

@@ -1,8 +1,8 @@
 //! The constants that decide which payloads are written and read.
 
 use crate::limits::{
-    CONSUMER_BYTES, ENTRY_BYTES, GROUP_BYTES, INFLATED_PER_BYTE_MAX, INFLATED_SHARE, PENDING_BYTES, SCORE_BYTES,
-    STRING_OVERHEAD, VERSION_NEWEST,
+    CONSUMER_BYTES, DEADLINE_BYTES, DEADLINE_MS_MAX, ENTRY_BYTES, GROUP_BYTES, INFLATED_PER_BYTE_MAX, INFLATED_SHARE,
+    PENDING_BYTES, SCORE_BYTES, STRING_OVERHEAD, VERSION_NEWEST, VERSION_NEWEST_BEFORE,
 };
 use crate::value::{Stream, StreamId, Value};
 use crate::write;
@@ -19,6 +19,7 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         entries_added: 2,
         ..Stream::default()
     };
+    let with_deadlines = Value::HashWithDeadlines(["f", "v", "g", "w"].iter().collect(), vec![0, 1000]);
     let sorted_set = Value::SortedSet(["a", "b"].iter().collect(), vec![1.5, f64::INFINITY]);
     vec![
         ("bytes of a string of a payload", STRING_OVERHEAD as u64),
@@ -29,12 +30,16 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("bytes of a pending entry of a payload", PENDING_BYTES as u64),
         ("bytes that a compressed byte becomes", INFLATED_PER_BYTE_MAX as u64),
         ("times that pieces are as large as their collection", INFLATED_SHARE as u64),
-        ("newest version of a payload", VERSION_NEWEST.into()),
+        ("newest version of a payload", VERSION_NEWEST_BEFORE.into()),
+        ("newest version of a payload that may have deadlines of fields", VERSION_NEWEST.into()),
+        ("bytes of a deadline of a payload", DEADLINE_BYTES as u64),
+        ("latest deadline of a payload", DEADLINE_MS_MAX),
         // It is compressed.
         ("payload of a string", checksum(&Value::String(vec![b'x'; 1000]))),
         ("payload of a list", checksum(&Value::List(["a", "1", &"l".repeat(300)].iter().collect()))),
         ("payload of a set", checksum(&Value::Set(["a"].iter().collect()))),
         ("payload of a hash", checksum(&Value::Hash(["field", "value"].iter().collect()))),
+        ("payload of a hash with deadlines", checksum(&with_deadlines)),
         ("payload of a sorted set", checksum(&sorted_set)),
         ("payload of a stream", checksum(&Value::Stream(stream))),
     ]

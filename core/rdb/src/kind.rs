@@ -26,3 +26,16 @@ pub(crate) const STREAM_LISTPACKS_2: u8 = 19;
 pub(crate) const SET_LISTPACK: u8 = 20;
 /// Since Redis 7.2: with the time at which a consumer last got something.
 pub(crate) const STREAM_LISTPACKS_3: u8 = 21;
+/// Of Redis 7.4 before it was released: each field behind its deadline.
+pub(crate) const HASH_METADATA_UNRELEASED: u8 = 22;
+/// Of Redis 7.4 before it was released: fields, values and deadlines.
+pub(crate) const HASH_LISTPACK_EX_UNRELEASED: u8 = 23;
+/// Since Redis 7.4: the earliest deadline, and each field behind what its own is later by.
+pub(crate) const HASH_METADATA: u8 = 24;
+/// Since Redis 7.4: the earliest deadline, and fields, values and deadlines.
+pub(crate) const HASH_LISTPACK_EX: u8 = 25;
+
+/// Returns whether an encoding is one that Redis has since 7.4.
+pub(crate) fn is_of_redis_7_4(encoding: u8) -> bool {
+    encoding > STREAM_LISTPACKS_3
+}

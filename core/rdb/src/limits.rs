@@ -69,5 +69,17 @@ pub(crate) const STREAM_ENTRY_BYTES_MIN: usize = 4 * ELEMENT_BYTES_MIN;
 /// The version of the format that is written: that of Redis 7.0.
 pub const VERSION_WRITTEN: u16 = 10;
 
-/// The newest version that is read: that of Redis 7.2.
-pub const VERSION_NEWEST: u16 = 11;
+/// The version of a value that older ones do not have: that of Redis 7.4.
+pub const VERSION_WITH_DEADLINES: u16 = 12;
+
+/// The newest version that is read: that of Redis 7.4.
+pub const VERSION_NEWEST: u16 = 12;
+
+/// The newest version that was read before hashes had deadlines of fields: that of Redis 7.2.
+pub const VERSION_NEWEST_BEFORE: u16 = 11;
+
+/// Bytes that the deadline of a field counts for.
+pub const DEADLINE_BYTES: usize = 8;
+
+/// The latest deadline of a field that Redis keeps, Unix milliseconds (`EB_EXPIRE_TIME_MAX`).
+pub const DEADLINE_MS_MAX: u64 = (1 << 48) - 1;

@@ -1,10 +1,12 @@
-//! A payload is read: every encoding that Redis up to 7.2 has written.
+//! A payload is read: every encoding that Redis up to 7.4 has written.
 //!
 //! What a newcomer would get wrong: what is behind the value is not looked at, as in Redis.
 
 use std::collections::HashSet;
 
-use crate::limits::{INFLATED_SHARE, SCORE_BYTES};
+use crate::limits::{
+    DEADLINE_BYTES, DEADLINE_MS_MAX, INFLATED_SHARE, SCORE_BYTES, VERSION_NEWEST, VERSION_NEWEST_BEFORE,
+};
 use crate::listpack::{self, Element};
 use crate::read_stream::read_stream;
 use crate::reader::Reader;
@@ -28,13 +30,28 @@ pub struct Bounds {
 /// [`Error::TooLarge`] for a payload that is longer than any collection within `bounds`, and is no string; else [`Error::Footer`]
 /// before anything is looked at, [`Error::Malformed`] for what is no value, and [`Error::TooLarge`] beyond `bounds`.
 pub fn read(payload: &[u8], bounds: Bounds) -> Result<Value> {
+    read_up_to(VERSION_NEWEST, payload, bounds)
+}
+
+/// The same as long as nothing of Redis 7.4 was read: later payloads are refused.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_before(payload: &[u8], bounds: Bounds) -> Result<Value> {
+    read_up_to(VERSION_NEWEST_BEFORE, payload, bounds)
+}
+
+fn read_up_to(version: u16, payload: &[u8], bounds: Bounds) -> Result<Value> {
     // The checksum alone would take long.
     let is_long = payload.len() > bounds.collection_bytes.saturating_mul(INFLATED_SHARE);
     if is_long && payload[0] != kind::STRING {
         return Err(Error::TooLarge);
     }
-    let mut reader = Reader::new(footer::open(payload)?, bounds);
+    let mut reader = Reader::new(footer::open(payload, version)?, bounds);
     let encoding = reader.byte()?;
+    if kind::is_of_redis_7_4(encoding) && version < VERSION_NEWEST {
+        return Err(Error::Malformed);
+    }
     read_value(encoding, &mut reader)
 }
 
@@ -51,6 +68,8 @@ fn read_value(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
         kind::HASH_ZIPMAP => Value::Hash(each_once(from_zipmap(reader)?, 2)?),
         kind::HASH_ZIPLIST => Value::Hash(each_once(from_ziplist(reader)?, 2)?),
         kind::HASH_LISTPACK => Value::Hash(each_once(from_listpack(reader)?, 2)?),
+        kind::HASH_METADATA | kind::HASH_METADATA_UNRELEASED => hash_with_deadlines(encoding, reader)?,
+        kind::HASH_LISTPACK_EX | kind::HASH_LISTPACK_EX_UNRELEASED => hash_of_threes(encoding, reader)?,
         kind::ZSET | kind::ZSET_2 => sorted_set(encoding, reader)?,
         kind::ZSET_ZIPLIST => sorted_pairs(from_ziplist(reader)?)?,
         kind::ZSET_LISTPACK => sorted_pairs(from_listpack(reader)?)?,
@@ -155,6 +174,52 @@ fn from_zipmap(reader: &mut Reader<'_>) -> Result<Strings> {
         reader.keep(&mut strings, value)
     })?;
     Ok(strings)
+}
+
+/// Fields with their values, each behind its deadline, which is 0 if it has none. Since Redis 7.4 it is one more than what is
+/// between it and the earliest.
+fn hash_with_deadlines(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
+    let earliest_ms = if encoding == kind::HASH_METADATA { reader.time()? } else { 1 };
+    let (count, mut pairs, mut deadlines) = (reader.count()?, Strings::default(), Vec::new());
+    for _ in 0..count {
+        let deadline_ms = match reader.length()? {
+            0 => 0,
+            later_by => earliest_ms.checked_add(later_by - 1).ok_or(Error::Malformed)?,
+        };
+        reader.pay(DEADLINE_BYTES)?;
+        deadlines.push(deadline_ms);
+        reader.keep_next(&mut pairs)?;
+        reader.keep_next(&mut pairs)?;
+    }
+    of_deadlines(each_once(pairs, 2)?, deadlines)
+}
+
+/// Fields, values and deadlines by turns, in one piece.
+fn hash_of_threes(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
+    if encoding == kind::HASH_LISTPACK_EX {
+        reader.time()?;
+    }
+    let piece = reader.piece()?;
+    let (mut pairs, mut deadlines) = (Strings::default(), Vec::new());
+    let mut elements = listpack::Elements::of(&piece)?;
+    while let Some(field) = elements.next()? {
+        keep_element(reader, field, &mut pairs)?;
+        let value = elements.next()?.ok_or(Error::Malformed)?;
+        keep_element(reader, value, &mut pairs)?;
+        let Some(Element::Integer(deadline_ms)) = elements.next()? else { return Err(Error::Malformed) };
+        reader.pay(DEADLINE_BYTES)?;
+        deadlines.push(u64::try_from(deadline_ms).map_err(|_| Error::Malformed)?);
+    }
+    of_deadlines(each_once(pairs, 2)?, deadlines)
+}
+
+/// The hash of these fields and values; one without deadlines is as any other.
+fn of_deadlines(pairs: Strings, deadlines: Vec<u64>) -> Result<Value> {
+    match deadlines.iter().max() {
+        Some(0) => Ok(Value::Hash(pairs)),
+        Some(latest_ms) if *latest_ms <= DEADLINE_MS_MAX => Ok(Value::HashWithDeadlines(pairs, deadlines)),
+        _ => Err(Error::Malformed),
+    }
 }
 
 /// Members, each with its score behind.

@@ -55,6 +55,19 @@ impl Counter<'_> {
                     (0..parts).try_for_each(|_| counter.skip_string().map(drop))
                 })
             }
+            kind::HASH_METADATA | kind::HASH_METADATA_UNRELEASED => {
+                self.skip_earliest(encoding)?;
+                self.repeat(|counter| {
+                    // With its deadline a field has three.
+                    counter.size.rows += 3;
+                    counter.reader.length()?;
+                    (0..2).try_for_each(|_| counter.skip_string().map(drop))
+                })
+            }
+            kind::HASH_LISTPACK_EX | kind::HASH_LISTPACK_EX_UNRELEASED => {
+                self.skip_earliest(encoding)?;
+                self.skip_piece(true)
+            }
             kind::ZSET | kind::ZSET_2 => self.repeat(|counter| {
                 // By its name and by its score.
                 counter.size.rows += 2;
@@ -75,6 +88,12 @@ impl Counter<'_> {
             kind::SET_LISTPACK | kind::HASH_LISTPACK | kind::ZSET_LISTPACK => self.skip_piece(true),
             _ => self.skip_piece(false),
         }
+    }
+
+    /// Skips the earliest deadline of a hash, which those of Redis 7.4 have.
+    fn skip_earliest(&mut self, encoding: u8) -> Result<()> {
+        let has_earliest = matches!(encoding, kind::HASH_METADATA | kind::HASH_LISTPACK_EX);
+        self.reader.take(if has_earliest { 8 } else { 0 }).map(drop)
     }
 
     /// Skips as often as a number says that comes next.

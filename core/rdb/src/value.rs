@@ -11,6 +11,8 @@ pub enum Value {
     Set(Strings),
     /// Fields, none twice, each followed by its value.
     Hash(Strings),
+    /// The same with a deadline for each field, Unix milliseconds, or 0 if it has none.
+    HashWithDeadlines(Strings, Vec<u64>),
     /// Members, none twice, each with its score; in the order of the scores, and of the members where these are equal, as
     /// [`write`](crate::write()) takes them. Those that were read are in any order.
     SortedSet(Strings, Vec<f64>),

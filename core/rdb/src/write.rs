@@ -1,8 +1,10 @@
-//! A value is written as redis-server 7.0 does: its encoding, its pieces, what of it is compressed.
+//! A value is written as redis-server 7.0 does: its encoding, its pieces, what of it is compressed. A hash with deadlines of
+//! fields, which that does not have, is written as 7.4 does.
 
 use crate::limits::{
     HASH_LISTPACK_ENTRIES_MAX, INTSET_ENTRIES_MAX, LIST_ELEMENT_OVERHEAD, LIST_NODE_BYTES_MAX, LIST_PLAIN_BYTES_MIN,
     LISTPACK_VALUE_BYTES_MAX, NUMBER_BYTES_MAX, SORTED_SET_LISTPACK_ENTRIES_MAX, UNCOMPRESSED_BYTES_MAX,
+    VERSION_WITH_DEADLINES, VERSION_WRITTEN,
 };
 use crate::listpack::Builder;
 use crate::lzf::Compressor;
@@ -34,15 +36,15 @@ pub fn encoding(value: &Value) -> Encoding {
         Value::SortedSet(members, _) => {
             (members.len() <= SORTED_SET_LISTPACK_ENTRIES_MAX && is_short(members), Encoding::Listpack)
         }
-        Value::String(_) | Value::List(_) | Value::Stream(_) => (false, Encoding::Large),
+        Value::String(_) | Value::List(_) | Value::HashWithDeadlines(..) | Value::Stream(_) => (false, Encoding::Large),
     };
     if is_small { small } else { Encoding::Large }
 }
 
-/// The payload of `value`: what RESTORE takes, of this server and of redis-server 7.0.
+/// The payload of `value`: what RESTORE takes, of this server and of redis-server 7.0; that of a hash with deadlines, of 7.4.
 ///
 /// # Panics
-/// If a sorted set has not as many scores as members, or one that is NaN.
+/// If a sorted set has not as many scores as members, or one that is NaN, or a hash not as many deadlines as fields.
 pub fn write(value: &Value) -> Vec<u8> {
     let mut out = Writer::default();
     match (value, encoding(value)) {
@@ -73,13 +75,32 @@ pub fn write(value: &Value) -> Vec<u8> {
             out.length(pairs.len() as u64 / 2);
             pairs.iter().for_each(|string| out.string(string));
         }
+        (Value::HashWithDeadlines(pairs, deadlines), _) => {
+            write_hash_with_deadlines(&mut out, pairs, deadlines);
+            return footer::seal(out.bytes, VERSION_WITH_DEADLINES);
+        }
         (Value::SortedSet(members, scores), encoding) => write_sorted_set(&mut out, members, scores, encoding),
         (Value::Stream(stream), _) => {
             out.bytes.push(kind::STREAM_LISTPACKS_2);
             write_stream(&mut out, stream);
         }
     }
-    footer::seal(out.bytes)
+    footer::seal(out.bytes, VERSION_WRITTEN)
+}
+
+/// Writes the earliest deadline, and each field with its value behind one more than what its deadline is later by, or 0. Redis does
+/// so with large hashes, and reads it whatever their size.
+fn write_hash_with_deadlines(out: &mut Writer, pairs: &Strings, deadlines: &[u64]) {
+    assert!(pairs.len() == 2 * deadlines.len(), "every field has a value, and a deadline or none");
+    let earliest_ms = deadlines.iter().copied().filter(|deadline_ms| *deadline_ms > 0).min().unwrap_or(0);
+    out.bytes.push(kind::HASH_METADATA);
+    out.bytes.extend_from_slice(&earliest_ms.to_le_bytes());
+    out.length(deadlines.len() as u64);
+    for (index, deadline_ms) in deadlines.iter().enumerate() {
+        out.length(if *deadline_ms == 0 { 0 } else { deadline_ms - earliest_ms + 1 });
+        out.string(pairs.get(2 * index));
+        out.string(pairs.get(2 * index + 1));
+    }
 }
 
 /// Writes nodes as a list gets them to whose end one element after the other is added.

@@ -69,7 +69,7 @@ const IDS: &str = "
     1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
     1420 sort, 1421 sort_ro,
-    1430 dump, 1431 restore, 1432 restore-asking, 1433 move,
+    1430 dump, 1431 restore, 1432 restore-asking, 1433 move, 1434 restore, 1435 restore-asking,
     1451 slowlog, 1452 slowlog|get, 1453 slowlog|help, 1454 slowlog|len, 1455 slowlog|reset,
     1456 client|getredir, 1457 client|pause, 1458 client|trackinginfo, 1459 client|unpause, 1460 lolwut,
     1461 latency, 1462 latency|doctor, 1463 latency|graph, 1464 latency|help, 1465 latency|histogram, 1466 latency|history,
@@ -80,6 +80,8 @@ const IDS: &str = "
     1506 script|debug,
     1520 step|tell, 1521 step|remove,
     1540 basalt|once,
+    1550 hexpire, 1551 hpexpire, 1552 hexpireat, 1553 hpexpireat, 1554 hpersist, 1555 httl, 1556 hpttl,
+    1557 hexpiretime, 1558 hpexpiretime, 1559 step|expire_fields,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

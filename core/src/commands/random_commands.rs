@@ -1,7 +1,7 @@
 //! Random commands on keys, strings and collections, for tests that compare two executions of the same commands.
 
 use super::Random;
-use super::random_templates::{DRAWING_TEMPLATES, SORTING_TEMPLATES, TEMPLATES};
+use super::random_templates::{DRAWING_TEMPLATES, NEWER_TEMPLATES, SORTING_TEMPLATES, TEMPLATES};
 
 /// Ids of entries that are drawn again.
 const RECENT_IDS: usize = 12;
@@ -69,6 +69,7 @@ impl RandomCommands {
         let mut words = Vec::new();
         let template = match self.chosen.len() {
             0 if self.has_drawing && self.one_in(20) => self.pick(DRAWING_TEMPLATES),
+            0 if self.has_drawing && self.one_in(20) => self.pick(NEWER_TEMPLATES),
             0 => self.pick(TEMPLATES),
             count => self.chosen[self.random.below(count as u64) as usize].to_owned(),
         };

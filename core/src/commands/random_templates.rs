@@ -55,8 +55,8 @@ pub(super) const TEMPLATES: &[&str] = &[
     "sunionstore $any $set $set",
     "sinterstore $set $set $any",
     "sdiffstore $set $set ?$set ?$any",
-    "hset $hash $fields",
-    "hset $hash $fields",
+    "hset $hash $names",
+    "hset $hash $names",
     "hmset $hash $fields",
     "hsetnx $hash $name $name",
     "hget $hash $name",
@@ -309,6 +309,21 @@ pub(super) const DRAWING_TEMPLATES: &[&str] = &[
     "zrandmember $zset $few WITHSCORES",
 ];
 
+/// More of them, which Redis has since a later version than the one that others are compared with.
+pub(super) const NEWER_TEMPLATES: &[&str] = &[
+    "hexpire $hash 1000 ?NX FIELDS 2 $name $name",
+    "hpexpireat $hash 4100000000000 ?GT FIELDS 1 $name",
+    "hpexpireat $hash 4100000000001 ?LT FIELDS 1 $name",
+    "hpexpireat $hash 1 FIELDS 1 $name",
+    "hpersist $hash FIELDS 1 $name",
+    "hpexpiretime $hash FIELDS 2 $name $name",
+    "hset $hash $name $value",
+    "hincrby $hash $name 1",
+    "hdel $hash $name",
+];
+/// The reason that the others of their kind are not drawn.
+const NEWER: &str = "Redis has it since 7.4, and the one here is older";
+
 /// Commands on functions need a node, and have a comparison of their own.
 const FUNCTIONS: &str = "it has no key, and `tests/tests/all/functions.rs` compares it";
 
@@ -331,6 +346,15 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("function|load", FUNCTIONS),
     ("function|restore", FUNCTIONS),
     ("function|stats", FUNCTIONS),
+    ("hexpire", NEWER),
+    ("hexpireat", NEWER),
+    ("hexpiretime", NEWER),
+    ("hpersist", NEWER),
+    ("hpexpire", NEWER),
+    ("hpexpireat", NEWER),
+    ("hpexpiretime", NEWER),
+    ("hpttl", NEWER),
+    ("httl", NEWER),
     ("memory|usage", "it tells of the bytes of rows, which Redis does not have"),
     ("object|encoding", "Redis remembers what a collection has been"),
     ("object|freq", "it counts what is not counted here"),

@@ -29,6 +29,8 @@ pub enum Rows {
     Drawn(Type),
     /// The metadata of keys whose deadline has passed: the arguments are how many at most, and when the first one may be.
     Due,
+    /// The metadata of hashes with fields whose deadline has passed, and these fields: the arguments are as of [`Rows::Due`].
+    DueFields,
 }
 
 /// Elements of a collection that arguments name.

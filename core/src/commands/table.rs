@@ -4,6 +4,7 @@
 //! id is never changed and never used again for another command.
 
 pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS, STEP_LIBRARY};
+pub use super::hashes::table::DELETE_EXPIRED_FIELDS;
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
 pub use super::keys::table::{
@@ -136,11 +137,13 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     }
     let internal = [
         keys::table::INTERNAL,
+        hashes::table::INTERNAL,
         lists::table::INTERNAL,
         streams::table::INTERNAL,
         transactions::table::INTERNAL,
         scripts::table::INTERNAL,
         functions::table::INTERNAL,
+        whole_keys::table::BEFORE,
     ];
     let internal = internal.into_iter().flatten();
     for command in with_subcommands().chain(internal) {

@@ -49,6 +49,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of a reply to a script", limits::SCRIPT_REPLY_BYTES_MAX as u64),
         ("bytes of a reply to a long one", reply_bytes_of(u64::MAX) as u64),
         ("work of a short script", SHORT_SCRIPT_WORK),
+        ("latest deadline of a field", limits::FIELD_DEADLINE_MS_MAX as u64),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
@@ -107,6 +108,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of a reply to a script", 4 << 20),
         ("bytes of a reply to a long one", 16 << 20),
         ("work of a short script", 1_000_000),
+        ("latest deadline of a field", (1 << 46) - 1),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
         ("bytes of a string of a payload", 8),
@@ -118,10 +120,15 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes that a compressed byte becomes", 88),
         ("times that pieces are as large as their collection", 4),
         ("newest version of a payload", 11),
+        // of RESTORE by the ids 1434 and 1435, which entries of before do not have
+        ("newest version of a payload that may have deadlines of fields", 12),
+        ("bytes of a deadline of a payload", 8),
+        ("latest deadline of a payload", (1 << 48) - 1),
         ("payload of a string", 11_037_358_885_670_361_490),
         ("payload of a list", 10_414_112_541_610_440_693),
         ("payload of a set", 7_861_827_291_157_468_770),
         ("payload of a hash", 12_812_381_841_090_953_713),
+        ("payload of a hash with deadlines", 7_166_114_786_063_998_733),
         ("payload of a sorted set", 3_663_350_711_744_789_195),
         ("payload of a stream", 10_554_723_326_724_385_069),
     ];

@@ -66,7 +66,21 @@ impl Comparison {
 }
 
 /// Commands that Redis has since 7.2: the one compared with does not know them.
-const NEWER: [&str; 4] = ["client|setinfo", "client|no-touch", "cluster|myshardid", "waitaof"];
+const NEWER: [&str; 13] = [
+    "client|setinfo",
+    "client|no-touch",
+    "cluster|myshardid",
+    "waitaof",
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "httl",
+];
 
 /// The containers of commands that Redis does not have.
 const OWN: [&str; 2] = ["basalt", "raft"];

@@ -572,9 +572,11 @@ impl Shard {
         self.machine.borrow_mut().read_now(handler, header, args, now_ms, out)
     }
 
-    /// Returns whether any key has a deadline.
+    /// Returns whether any key has a deadline, or any field, as far as a leader knows.
     pub fn has_deadlines(&self) -> bool {
-        self.machine.borrow().store.counters().deadlines.iter().any(|&count| count > 0)
+        let machine = self.machine.borrow();
+        let has_new = machine.scratch.earliest_deadline_ms().is_some();
+        has_new || self.expiry.has_fields || machine.store.counters().deadlines.iter().any(|&count| count > 0)
     }
 
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.

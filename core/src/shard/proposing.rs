@@ -257,7 +257,8 @@ impl Shard {
                 (None, None) => {
                     self.expiry.in_flight = false;
                     let deleted = value::read_integer(reply);
-                    self.expiry.goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
+                    // Of a small hash all fields go at once.
+                    self.expiry.goes_on |= deleted >= Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
                 }
             }
             (*next, *start) = (*next + 1, end);

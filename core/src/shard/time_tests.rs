@@ -219,6 +219,56 @@ fn a_key_whose_deadline_was_below_the_sweeps_floor_when_its_entry_was_applied_is
 }
 
 #[test]
+fn a_field_whose_deadline_was_below_the_sweeps_floor_when_its_entry_was_applied_is_removed() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        assert_eq!(scene.ask("HSET hash f v").await, ":1");
+        scene.submit(1, "HPEXPIRE hash 1000 FIELDS 1 f");
+        scene.shard.propose(Instant::now(), scene.now_ms, STRING_BYTES_MAX, &mut scene.host);
+        // The entry is on its way for so long that the sweep is far beyond its deadline.
+        scene.now_ms += HOUR_MS;
+        scene.shard.tick(Instant::now(), scene.now_ms, None, &mut scene.host);
+        assert!(scene.shard.expiry.fields_floor_ms > START_MS + 1_000);
+        let deadline = Instant::now() + PATIENCE;
+        while scene.host.replies.is_empty() {
+            assert!(Instant::now() < deadline, "no reply");
+            scene.turn().await;
+        }
+        assert!(scene.shard.has_deadlines(), "its core does not sleep long");
+        assert_eq!(scene.ask("HLEN hash").await, ":0");
+        assert_eq!(scene.ask("DBSIZE").await, ":1");
+
+        scene.sweep_to(0).await;
+    });
+}
+
+#[test]
+fn a_field_that_was_gone_stays_gone_when_the_clock_steps_back() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        let long = "x".repeat(100);
+        assert_eq!(scene.ask("HSET small a 5 b 6").await, ":2");
+        assert_eq!(scene.ask(&format!("HSET large a 5 b {long}")).await, ":2");
+        for hash in ["small", "large"] {
+            assert_eq!(scene.ask(&format!("HPEXPIRE {hash} 1000 FIELDS 1 a")).await, "*1 :1");
+        }
+        scene.now_ms = START_MS + 1_001;
+        assert_eq!(scene.ask("HGET small a").await, "$-1");
+
+        scene.now_ms = START_MS - HOUR_MS;
+
+        for hash in ["small", "large"] {
+            assert_eq!(scene.ask(&format!("HGET {hash} a")).await, "$-1");
+            assert_eq!(scene.ask(&format!("HTTL {hash} FIELDS 1 a")).await, "*1 :-2");
+            assert_eq!(scene.ask(&format!("HINCRBY {hash} a 1")).await, ":1");
+            assert_eq!(scene.ask(&format!("HPEXPIRE {hash} 500 FIELDS 1 a")).await, "*1 :1");
+            let deadline_ms = START_MS + 1_501;
+            assert_eq!(scene.ask(&format!("HPEXPIRETIME {hash} FIELDS 1 a")).await, format!("*1 :{deadline_ms}"));
+        }
+    });
+}
+
+#[test]
 fn a_shard_that_leads_anew_sweeps_from_the_beginning() {
     with_server(1, log_options(), |_, shard| async move {
         let mut scene = Scene::new(shard);

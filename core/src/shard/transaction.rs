@@ -5,7 +5,7 @@
 //! the transaction begins anew when that is there. An error of one command is its reply, and the others run.
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{ColdRows, Keyspace, Packing, Scratch, VersionSource, is_enough_cold};
+use basalt_storage::keyspace::{ColdRows, Keyspace, Packing, Record, Scratch, VersionSource, is_enough_cold};
 use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
@@ -323,7 +323,7 @@ impl Execution<'_> {
         let (mut cold, mut deadlines) = (ColdRows::new(), Vec::with_capacity(keys.len()));
         for key in keys {
             match keyspace.lookup(key) {
-                Ok(found) => deadlines.push(found.record.map(|record| record.deadline_ms().unwrap_or(u64::MAX))),
+                Ok(found) => deadlines.push(found.record.map(|record| unchanged_until_ms(&record, self.now_ms))),
                 Err(StorageError::Cold(read)) => match keyspace.cold_key(key, &mut cold) {
                     Ok(()) if !cold.is_empty() => {}
                     _ => return Err(Failure::Cold(read)),
@@ -347,6 +347,13 @@ impl Execution<'_> {
         Reply::new(out, header.protocol).ok();
         Ok(())
     }
+}
+
+/// The last moment at which nothing has changed in a key by the passing of time alone: neither is it gone, nor a field of it that
+/// is there now.
+fn unchanged_until_ms(record: &Record<'_>, now_ms: u64) -> u64 {
+    let fields_due_ms = record.fields_due_ms().filter(|due_ms| *due_ms >= now_ms);
+    record.deadline_ms().into_iter().chain(fields_due_ms).min().unwrap_or(u64::MAX)
 }
 
 /// Replies a transaction as it came, and the place of the script that has met a key of another shard: whoever has sent it runs it

@@ -9,9 +9,12 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
+use super::collection::Collection;
+use super::field_deadlines::{self, Deadline};
 use super::hashed_names::{name_element, random_name};
 use super::held::Held;
-use super::key::RowKey;
+use super::key::{Due, RowKey};
+use super::keyspace::damaged;
 use super::lists::End;
 use super::meta::Type;
 use super::record::{Lookup, Record};
@@ -75,6 +78,7 @@ impl Keyspace<'_> {
         }
         for name in names {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
+            note(Deadline::read(self, &collection, name), cold)?;
             if is_enough_cold(cold) {
                 break;
             }
@@ -223,9 +227,24 @@ impl Keyspace<'_> {
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::Cold`] if the deadlines themselves are cold.
     pub fn cold_due(&self, count_max: usize, from_ms: u64, cold: &mut ColdRows) -> Result<()> {
-        let due: Vec<(u8, RowKey)> = self.due(count_max, from_ms)?;
+        let due: Vec<(u8, RowKey)> = self.due(Due::Keys, count_max, from_ms)?;
         for (db, key) in &due {
             note(self.lookup_in(*db, key).map(drop), cold)?;
+        }
+        Ok(())
+    }
+
+    /// The same of those of the first `count_max` hashes that have fields whose deadline has passed, from `from_ms` on; of one
+    /// whose metadata is in memory, looks for these fields.
+    ///
+    /// # Errors
+    /// As [`Keyspace::cold_due`]; [`Error::Cold`] if the fields are cold.
+    pub fn cold_due_fields(&self, count_max: usize, from_ms: u64, cold: &mut ColdRows) -> Result<()> {
+        for (db, key) in self.due(Due::Fields, count_max, from_ms)? {
+            let Some(Lookup { record, prior }) = note(self.lookup_in(db, &key), cold)? else { continue };
+            let Some(record) = record.filter(|record| !record.is_packed()) else { continue };
+            let collection = Collection::read(db, &key, record.kind(), record.body(), prior);
+            field_deadlines::look_for_expired(self, &collection.ok_or_else(|| damaged(&key))?, count_max)?;
         }
         Ok(())
     }

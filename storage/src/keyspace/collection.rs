@@ -17,6 +17,8 @@ pub struct Collection {
     pub(super) kind: Type,
     pub(super) version: u64,
     pub(super) deadline_ms: Option<u64>,
+    /// Of a hash: the earliest deadline of a field. None is earlier, and once it is saved one is no later.
+    pub(super) fields_due_ms: Option<u64>,
     pub(super) prior: Prior,
     pub(super) prefix: RowKey,
     fields: SmallVec<[u8; FIELDS_BYTES_MAX]>,
@@ -29,7 +31,9 @@ impl Collection {
     pub(super) fn new(db: u8, key: &[u8], kind: Type, version: u64, prior: Prior) -> Collection {
         let prefix = ElementKey::prefix(db, prior.slot, key, version);
         let fields = SmallVec::new();
-        Collection { size: 0, kind, version, deadline_ms: None, prior, prefix, fields, is_new: true, replaces: false }
+        let (deadline_ms, fields_due_ms) = (None, None);
+        let (is_new, replaces) = (true, false);
+        Collection { size: 0, kind, version, deadline_ms, fields_due_ms, prior, prefix, fields, is_new, replaces }
     }
 
     /// Reads the body of a collection's metadata row; `None` if the bytes are not one.
@@ -41,7 +45,7 @@ impl Collection {
         }
         let mut collection = Collection::new(db, key, kind, u64::from_be_bytes(*version), prior);
         collection.size = u64::from_be_bytes(*size);
-        collection.deadline_ms = prior.deadline_ms;
+        (collection.deadline_ms, collection.fields_due_ms) = (prior.deadline_ms, prior.fields_due_ms);
         collection.fields = SmallVec::from_slice(fields);
         collection.is_new = false;
         Some(collection)

@@ -1,27 +1,27 @@
 //! The index of deadlines, which all databases of a shard share, and what empties it: expiry, and flushing a database.
 //!
-//! What a newcomer would get wrong: a deadline has passed once now is *after* it, so a key lives through its last millisecond.
+//! What a newcomer would get wrong: a deadline has passed once now is *after* it, so a key lives through its last millisecond. The
+//! deadlines of fields have an index of their own, which is laid out like that of keys and counted by nobody.
 
 use std::ops::{Bound, ControlFlow};
 
-use super::key::{self, RowKey};
+use super::key::{self, Due, RowKey};
 use super::keyspace::{Keyspace, damaged};
 use crate::limits::CHUNK_ROWS_MAX;
 use crate::{Counters, DATABASE_COUNT, Direction, Result};
 
 /// Called with a deadline, a database and a key.
-type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
+pub(super) type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
 
 impl Keyspace<'_> {
     /// Moves `key` in the index from one deadline, if it had one, to another, if it gets one, and counts that.
     pub(super) fn move_deadline(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
         if let Some(deadline_ms) = from_ms {
-            self.rows.delete(&key::deadline_key(deadline_ms, self.db, key));
+            self.rows.delete(&key::deadline_key(Due::Keys, deadline_ms, self.db, key));
         }
         if let Some(deadline_ms) = to_ms {
-            self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
-            let earliest_ms = &mut self.scratch.earliest_deadline_ms;
-            *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
+            self.rows.put(&key::deadline_key(Due::Keys, deadline_ms, self.db, key), &[]);
+            self.scratch.note_deadline(deadline_ms);
         }
         let db = self.db as usize;
         let counters = self.rows.counters_mut();
@@ -36,16 +36,32 @@ impl Keyspace<'_> {
         }
     }
 
+    /// Moves the hash `key` in the index of those whose fields have deadlines.
+    #[cold]
+    pub(super) fn move_fields_due(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
+        if let Some(deadline_ms) = from_ms {
+            self.rows.delete(&key::deadline_key(Due::Fields, deadline_ms, self.db, key));
+        }
+        if let Some(deadline_ms) = to_ms {
+            self.rows.put(&key::deadline_key(Due::Fields, deadline_ms, self.db, key), &[]);
+            self.scratch.note_deadline(deadline_ms);
+        }
+    }
+
     /// Deletes every key of this database.
     pub fn flush(&mut self) -> Result<()> {
         self.rows.delete_range(&[self.db], &[self.db + 1]);
         let db = self.db as usize;
-        let others = self.rows.counters().deadlines.iter().enumerate().any(|(index, &count)| index != db && count > 0);
-        if !others {
-            let (from, to) = key::deadline_space();
-            self.rows.delete_range(&from, &to);
-        } else if self.rows.counters().deadlines[db] > 0 {
-            self.flush_deadlines()?;
+        let counters = self.rows.counters();
+        // Nobody counts the hashes with deadlines of fields.
+        for (due, counts) in [(Due::Keys, counters.deadlines), (Due::Fields, counters.keys)] {
+            let others = counts.iter().enumerate().any(|(index, &count)| index != db && count > 0);
+            if !others {
+                let (from, to) = key::deadline_space(due);
+                self.rows.delete_range(&from, &to);
+            } else if counts[db] > 0 {
+                self.flush_deadlines(due)?;
+            }
         }
         let counters = self.rows.counters_mut();
         (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
@@ -56,20 +72,22 @@ impl Keyspace<'_> {
     /// Deletes every key of every database.
     pub fn flush_all(&mut self) {
         self.rows.delete_range(&[0], &[DATABASE_COUNT as u8]);
-        let (from, to) = key::deadline_space();
-        self.rows.delete_range(&from, &to);
+        for due in [Due::Keys, Due::Fields] {
+            let (from, to) = key::deadline_space(due);
+            self.rows.delete_range(&from, &to);
+        }
         *self.rows.counters_mut() = Counters::default();
         (0..DATABASE_COUNT as u8).for_each(|db| self.scratch.note_flushed(db));
     }
 
-    /// Deletes this database's rows of the deadline index, which other databases share.
-    fn flush_deadlines(&mut self) -> Result<()> {
-        let (mut from, to) = key::deadline_space();
+    /// Deletes this database's rows of the index of what is `due`, which other databases share.
+    fn flush_deadlines(&mut self, due: Due) -> Result<()> {
+        let (mut from, to) = key::deadline_space(due);
         loop {
             let (mut mine, mut seen) = (Vec::new(), 0);
             let mut last = RowKey::new();
             self.rows.scan(Bound::Excluded(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
-                if key::read_deadline_key(row).is_some_and(|(_, db, _)| db == self.db) {
+                if key::read_deadline_key(due, row).is_some_and(|(_, db, _)| db == self.db) {
                     mine.push(RowKey::from_slice(row));
                 }
                 seen += 1;
@@ -90,7 +108,7 @@ impl Keyspace<'_> {
     /// Returns whether a key of any database has a deadline from `from_ms` on that has passed.
     pub fn has_due(&self, from_ms: u64) -> Result<bool> {
         let mut is_due = false;
-        self.scan_deadlines(from_ms, self.now_ms, &mut |_, _, _| {
+        self.scan_deadlines(Due::Keys, from_ms, self.now_ms, &mut |_, _, _| {
             is_due = true;
             ControlFlow::Break(())
         })?;
@@ -100,7 +118,7 @@ impl Keyspace<'_> {
     /// Deletes up to `count_max` keys, of all databases, whose deadline lies at `from_ms` or later and has passed; returns how
     /// many. The bound spares a walk over the traces of deadlines that were deleted long ago.
     pub fn delete_expired(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
-        let due = self.due(count_max, from_ms)?;
+        let due = self.due(Due::Keys, count_max, from_ms)?;
         let selected = self.db;
         for (db, key) in &due {
             self.db = *db;
@@ -115,25 +133,32 @@ impl Keyspace<'_> {
         Ok(due.len())
     }
 
-    /// The first `count_max` keys, by database, whose deadline lies at `from_ms` or later and has passed.
-    pub(super) fn due(&self, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
-        let mut due = Vec::new();
+    /// The first `count_max` keys, by database, whose deadline in the index of what is `due` lies at `from_ms` or later and has
+    /// passed.
+    pub(super) fn due(&self, due: Due, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
+        let mut found = Vec::new();
         if count_max > 0 {
-            self.scan_deadlines(from_ms, self.now_ms, &mut |_, db, key| {
-                due.push((db, RowKey::from_slice(key)));
-                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            self.scan_deadlines(due, from_ms, self.now_ms, &mut |_, db, key| {
+                found.push((db, RowKey::from_slice(key)));
+                if found.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
         }
-        Ok(due)
+        Ok(found)
     }
 
-    /// Visits the deadlines before `before_ms` in order of time.
-    fn scan_deadlines(&self, from_ms: u64, before_ms: u64, visit: VisitDeadline<'_>) -> Result<()> {
-        let from = key::deadline_key(from_ms, 0, &[]);
-        let to = key::deadline_key(before_ms, 0, &[]);
+    /// Visits the deadlines in the index of what is `due` from `from_ms` on and before `before_ms`, in order of time.
+    pub(super) fn scan_deadlines(
+        &self,
+        due: Due,
+        from_ms: u64,
+        before_ms: u64,
+        visit: VisitDeadline<'_>,
+    ) -> Result<()> {
+        let from = key::deadline_key(due, from_ms, 0, &[]);
+        let to = key::deadline_key(due, before_ms, 0, &[]);
         let mut damage = None;
         self.rows.scan(Bound::Included(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
-            match key::read_deadline_key(row) {
+            match key::read_deadline_key(due, row) {
                 Some((deadline_ms, db, key)) if (db as usize) < DATABASE_COUNT => visit(deadline_ms, db, key),
                 _ => {
                     damage = Some(damaged(row));

@@ -6,31 +6,38 @@
 //! element   [0x00][name_hash(field) u32 BE][field …] → value
 //! ```
 //!
-//! See `hashed_names.rs` for the hash, which HSCAN's cursor and HRANDFIELD's draw rest on. Kind 0x01 is reserved for the deadlines
-//! of fields (`[0x01][name_hash(field)][field …] → deadline`), to be announced by further bytes in the metadata's fields,
-//! so that hashes without them never look. Form 1 is reserved for packed hashes that have some.
+//! See `hashed_names.rs` for the hash, which HSCAN's cursor and HRANDFIELD's draw rest on, and `field_deadlines.rs` for hashes
+//! whose fields have deadlines: a flag in the metadata's header announces them, so that others never look.
+//!
+//! What a newcomer would get wrong: a field that is past its deadline is not there, whoever asks, but in a hash of rows it still
+//! has its rows, and counts in [`Hash::len`], until [`Keyspace::delete_expired_fields`] comes.
 
 use std::ops::ControlFlow;
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::field_deadlines::{DEADLINE_ROWS, Deadline, has_expired, put_deadline_rows};
 use super::hashed_names::{each_name, name_element};
 use super::held::Held;
+use super::key_events::EventClasses;
 use super::meta::Type;
 use super::packed::Packed;
 use super::renewal::Removed;
 use crate::{Result, Row};
 
 /// Row kind of a hash's fields.
-const FIELD: u8 = 0x00;
+pub(super) const FIELD: u8 = 0x00;
 
 /// A hash, opened for one command. What is changed takes effect with [`Hash::save`].
 #[derive(Debug)]
 pub struct Hash {
-    held: Held,
-    removed: Removed,
+    pub(super) held: Held,
+    pub(super) removed: Removed,
     /// True if rows have come or gone, or if an empty hash is to replace what its key holds.
-    is_resized: bool,
+    pub(super) is_resized: bool,
+    /// True if it may be written anew for the rows that it has left behind, which reads all of it: the others who leave some
+    /// behind, as those who overwrite a field, have nothing more to read by then.
+    pub(super) may_renew: bool,
 }
 
 impl Keyspace<'_> {
@@ -56,17 +63,17 @@ impl Keyspace<'_> {
     /// As the look-up of the key.
     pub fn hash_replacing(&mut self, key: &[u8]) -> Result<Hash> {
         let held = self.held_replacing(key, Type::Hash)?;
-        Ok(Hash { held, removed: Removed::default(), is_resized: true })
+        Ok(Hash { held, removed: Removed::default(), is_resized: true, may_renew: false })
     }
 }
 
 impl Hash {
-    fn read(held: Held) -> Result<Hash> {
+    pub(super) fn read(held: Held) -> Result<Hash> {
         let removed = Removed::of(&held)?;
-        Ok(Hash { held, removed, is_resized: false })
+        Ok(Hash { held, removed, is_resized: false, may_renew: false })
     }
 
-    /// Returns the number of fields.
+    /// Returns the number of fields. Of a hash of rows, those past their deadline count as long as they are there, as in Redis.
     pub fn len(&self) -> u64 {
         self.held.len()
     }
@@ -85,6 +92,9 @@ impl Hash {
     pub fn get<'k>(&'k self, keyspace: &'k Keyspace<'_>, field: &[u8]) -> Result<Option<Row<'k>>> {
         match &self.held {
             Held::Packed(packed) => Ok(packed.find(field).map(|place| Row::Memory(packed.value(place)))),
+            Held::Rows(collection) if has_expired(keyspace, collection) && self.is_expired(keyspace, field)? => {
+                Ok(None)
+            }
             Held::Rows(collection) => keyspace.element(collection, &name_element(FIELD, field)),
         }
     }
@@ -96,35 +106,66 @@ impl Hash {
                 visit(field, value);
                 ControlFlow::Continue(())
             }),
+            Held::Rows(collection) if has_expired(keyspace, collection) => {
+                self.each_with_deadline(keyspace, &mut |field, value, _| {
+                    visit(field, value);
+                    Ok(ControlFlow::Continue(()))
+                })
+            }
             Held::Rows(collection) => each_name(keyspace, collection, FIELD, visit),
         }
     }
 
-    /// Sets `field` to `value` and says whether the field is new.
+    /// Sets `field` to `value`, without a deadline, and says whether the field is new.
     pub fn insert(&mut self, keyspace: &mut Keyspace<'_>, field: &[u8], value: &[u8]) -> Result<bool> {
+        self.put(keyspace, field, value, false)
+    }
+
+    /// The same, but the field keeps the deadline that it has.
+    pub fn update(&mut self, keyspace: &mut Keyspace<'_>, field: &[u8], value: &[u8]) -> Result<bool> {
+        self.put(keyspace, field, value, true)
+    }
+
+    fn put(&mut self, keyspace: &mut Keyspace<'_>, field: &[u8], value: &[u8], keeps_deadline: bool) -> Result<bool> {
         if let Held::Packed(packed) = &mut self.held
-            && let Some(is_new) = insert_packed(packed, keyspace, field, value)
+            && let Some(is_new) = put_packed(packed, keyspace, field, value, keeps_deadline)
         {
             return Ok(is_new);
         }
         let collection = self.rows(keyspace);
         let element = name_element(FIELD, field);
         // A hash that does not exist yet has no rows to look for.
-        let is_new = collection.size == 0 || !keyspace.has_element(collection, &element)?;
+        let was_there = collection.size > 0 && keyspace.has_element(collection, &element)?;
+        let deadline = if was_there { Deadline::read(keyspace, collection, field)? } else { None };
+        let has_expired = deadline.is_some_and(|deadline| deadline.at_ms < keyspace.now_ms);
         keyspace.put_element(collection, &element, value);
-        collection.size += u64::from(is_new);
-        self.is_resized |= is_new;
-        Ok(is_new)
+        collection.size += u64::from(!was_there);
+        if let Some(deadline) = deadline.filter(|_| has_expired || !keeps_deadline) {
+            deadline.take_off(keyspace, collection, field);
+            self.removed.count(DEADLINE_ROWS);
+            self.is_resized = true;
+        }
+        self.is_resized |= !was_there;
+        if has_expired {
+            keyspace.notify(EventClasses::HASH, "hexpired", self.held.key());
+        }
+        Ok(!was_there || has_expired)
     }
 
     /// The rows of the hash, which it gets now if it was packed.
     fn rows(&mut self, keyspace: &mut Keyspace<'_>) -> &mut Collection {
         if let Held::Packed(packed) = &self.held {
             let mut collection = keyspace.unpacked(packed);
-            for (field, value) in packed.strings() {
+            for (field, value, deadline_ms) in packed.fields() {
                 keyspace.put_element(&collection, &name_element(FIELD, field), value);
+                if let Some(deadline_ms) = deadline_ms {
+                    put_deadline_rows(keyspace, &collection, field, deadline_ms);
+                }
             }
             collection.size = packed.len();
+            if packed.expired_count > 0 {
+                keyspace.notify(EventClasses::HASH, "hexpired", packed.key());
+            }
             self.held = Held::Rows(collection);
             self.is_resized = true;
         }
@@ -147,10 +188,18 @@ impl Hash {
                 if !keyspace.has_element(collection, &element)? {
                     return Ok(false);
                 }
+                let deadline = Deadline::read(keyspace, collection, field)?;
+                if deadline.is_some_and(|deadline| deadline.at_ms < keyspace.now_ms) {
+                    return Ok(false);
+                }
                 keyspace.delete_element(collection, &element);
                 collection.size -= 1;
                 self.removed.count(1);
-                self.is_resized = true;
+                if let Some(deadline) = deadline {
+                    deadline.take_off(keyspace, collection, field);
+                    self.removed.count(DEADLINE_ROWS);
+                }
+                (self.is_resized, self.may_renew) = (true, true);
                 Ok(true)
             }
         }
@@ -161,8 +210,11 @@ impl Hash {
         match &mut self.held {
             Held::Packed(packed) => keyspace.save_packed(packed),
             Held::Rows(collection) => {
-                if std::mem::take(&mut self.is_resized) {
-                    self.removed.renew(keyspace, collection)?;
+                let is_due_moved = collection.fields_due_ms != collection.prior.fields_due_ms;
+                if std::mem::take(&mut self.is_resized) || is_due_moved {
+                    if std::mem::take(&mut self.may_renew) {
+                        self.removed.renew(keyspace, collection)?;
+                    }
                     collection.set_fields(&self.removed.bytes());
                     keyspace.save(collection);
                 }
@@ -173,13 +225,24 @@ impl Hash {
 }
 
 /// Sets a field of a packed hash and says whether it is new; `None`, and nothing is done, if it needs rows.
-fn insert_packed(packed: &mut Packed, keyspace: &Keyspace<'_>, field: &[u8], value: &[u8]) -> Option<bool> {
+fn put_packed(
+    packed: &mut Packed,
+    keyspace: &Keyspace<'_>,
+    field: &[u8],
+    value: &[u8],
+    keeps_deadline: bool,
+) -> Option<bool> {
     let packing = keyspace.packing();
     if field.len().max(value.len()) > packing.string_bytes_max {
         return None;
     }
     match packed.find(field) {
-        Some(place) => packed.set_value(place, value),
+        Some(place) => {
+            packed.set_value(place, value);
+            if !keeps_deadline {
+                packed.set_deadline_of(place, None);
+            }
+        }
         None if packed.count >= packing.hash_fields_max => return None,
         None => {
             packed.push(&[field, value]);

@@ -19,9 +19,13 @@ pub(super) enum Held {
 }
 
 impl Held {
-    fn read(keyspace: &Keyspace<'_>, key: &[u8], lookup: &Lookup<'_>, record: &Record<'_>) -> Result<Held> {
+    pub(super) fn read(keyspace: &Keyspace<'_>, key: &[u8], lookup: &Lookup<'_>, record: &Record<'_>) -> Result<Held> {
         if record.is_packed {
-            return Packed::read(key, record, lookup.prior).map(Held::Packed).ok_or_else(|| damaged(key));
+            let mut packed = Packed::read(key, record, lookup.prior).ok_or_else(|| damaged(key))?;
+            if record.fields_due_ms.is_some() {
+                packed.expired_count = packed.drop_expired(keyspace.now_ms)?;
+            }
+            return Ok(Held::Packed(packed));
         }
         keyspace.open(key, record, lookup.prior).map(Held::Rows)
     }
@@ -101,6 +105,7 @@ impl Keyspace<'_> {
         let mut collection = Collection::new(self.db, packed.key(), packed.kind(), version, packed.prior());
         collection.deadline_ms = packed.deadline_ms();
         collection.replaces = packed.replaces();
+        collection.fields_due_ms = packed.deadlines.earliest_ms();
         collection
     }
 }

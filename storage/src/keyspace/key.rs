@@ -4,12 +4,14 @@
 //! metadata  [db u8 0..=15][slot u16 BE][0x00][hash u32 BE][key …]
 //! element   [db u8 0..=15][slot u16 BE][0x01][key length u32 BE][key …][version u64 BE][element …]
 //! deadline  [0xFD][deadline_ms u64 BE][db u8][key …]
+//! fields    [0xF9][deadline_ms u64 BE][db u8][key …]
 //! applied   [0xFF]
 //! ```
 //!
 //! A slot's keys are one contiguous range per row kind, so a slot is moved, counted and listed by ranges. Within a slot, keys
 //! are ordered by a hash, so that a position in the keyspace fits a SCAN cursor (see [`KeyPosition`]). The deadline rows are
-//! an index over the metadata rows: active expiry reads them in order of time.
+//! an index over the metadata rows: active expiry reads them in order of time. So are those of fields, one for each hash whose
+//! fields have deadlines, with the earliest of them.
 
 use crate::rows::RowRange;
 
@@ -116,7 +118,15 @@ pub enum RowKind {
     Element = 0x01,
 }
 
-const DEADLINE_SPACE: u8 = 0xFD;
+/// What has deadlines, each with rows of its own in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Due {
+    /// Keys.
+    Keys = 0xFD,
+    /// Hashes, with the earliest deadline of their fields.
+    Fields = 0xF9,
+}
 
 /// A row key on the stack, unless it is a long one.
 pub(crate) type RowKey = smallvec::SmallVec<[u8; 96]>;
@@ -221,19 +231,19 @@ pub fn rows_of_key(db: u8, key: &[u8], with_elements: bool) -> impl Iterator<Ite
     [(meta.as_slice().into(), behind.as_slice().into())].into_iter().chain(elements)
 }
 
-/// The deadline index row key of `key`.
-pub(crate) fn deadline_key(deadline_ms: u64, db: u8, key: &[u8]) -> RowKey {
+/// The row key of `key` in the index of what is `due`.
+pub(crate) fn deadline_key(due: Due, deadline_ms: u64, db: u8, key: &[u8]) -> RowKey {
     let mut row = RowKey::with_capacity(10 + key.len());
-    row.push(DEADLINE_SPACE);
+    row.push(due as u8);
     row.extend_from_slice(&deadline_ms.to_be_bytes());
     row.push(db);
     row.extend_from_slice(key);
     row
 }
 
-/// The range `from..to` of all deadline rows.
-pub(crate) fn deadline_space() -> (RowKey, RowKey) {
-    (RowKey::from_slice(&[DEADLINE_SPACE]), RowKey::from_slice(&[DEADLINE_SPACE + 1]))
+/// The range `from..to` of the index of what is `due`.
+pub(crate) fn deadline_space(due: Due) -> (RowKey, RowKey) {
+    (RowKey::from_slice(&[due as u8]), RowKey::from_slice(&[due as u8 + 1]))
 }
 
 /// The smallest key that is greater than all keys starting with `prefix`.
@@ -247,9 +257,9 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> RowKey {
     after
 }
 
-/// Reads `(deadline_ms, db, key)` back from a deadline row key.
-pub(crate) fn read_deadline_key(row: &[u8]) -> Option<(u64, u8, &[u8])> {
-    let rest = row.strip_prefix(&[DEADLINE_SPACE])?;
+/// Reads `(deadline_ms, db, key)` back from a row key in the index of what is `due`.
+pub(crate) fn read_deadline_key(due: Due, row: &[u8]) -> Option<(u64, u8, &[u8])> {
+    let rest = row.strip_prefix(&[due as u8])?;
     let (deadline, rest) = rest.split_first_chunk::<8>()?;
     let (&db, key) = rest.split_first()?;
     Some((u64::from_be_bytes(*deadline), db, key))

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
 use super::collection::Collection;
-use super::key::{deadline_key, meta_key};
+use super::key::{Due, deadline_key, meta_key};
 use super::meta::{Meta, Type};
 use super::record::Lookup;
 use crate::limits::GROUP_ROWS_COUNTED_MAX;
@@ -19,16 +19,18 @@ impl Keyspace<'_> {
     /// The bytes of all rows of `key`, their keys and values; `None` if there is no such key.
     ///
     /// With `samples`, so many elements of a collection are looked at from either end, and the others are taken to be as long as
-    /// these are on average; of a stream's consumer groups the first rows are counted, `GROUP_ROWS_COUNTED_MAX` at most. Without,
+    /// these are on average; of a stream's consumer groups and a hash's deadlines the first rows
+    /// are counted, `GROUP_ROWS_COUNTED_MAX` at most. Without,
     /// all are counted, which takes as long as there are elements.
     pub fn row_bytes(&self, key: &[u8], samples: Option<u64>) -> Result<Option<u64>> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(None) };
         let mut header = Vec::new();
-        Meta::write_header(&mut header, record.kind(), record.is_packed(), record.deadline_ms());
+        let (what, fields_due_ms) = ((record.kind(), record.is_packed()), record.fields_due_ms());
+        Meta::write_header_with_fields(&mut header, what, record.deadline_ms(), fields_due_ms);
         let mut bytes = meta_key(self.db, prior.slot, key).len() + header.len() + record.body().len();
-        if let Some(deadline_ms) = record.deadline_ms() {
-            bytes += deadline_key(deadline_ms, self.db, key).len();
+        for (due, deadline_ms) in [(Due::Keys, record.deadline_ms()), (Due::Fields, fields_due_ms)] {
+            bytes += deadline_ms.map_or(0, |deadline_ms| deadline_key(due, deadline_ms, self.db, key).len());
         }
         if record.kind() == Type::String || record.is_packed() {
             return Ok(Some(bytes as u64));
@@ -54,6 +56,11 @@ impl Keyspace<'_> {
         Ok(match kind {
             // A member's second row has its score in front of its name in place of hash and value, which are longer by four bytes.
             Type::SortedSet => (2 * elements).saturating_sub(collection.size * 4),
+            // Of those with deadlines there are others.
+            Type::Hash if collection.fields_due_ms.is_some() => {
+                let (others, rows) = (Bound::Included(OTHER_KINDS), GROUP_ROWS_COUNTED_MAX);
+                elements + self.count_bytes(collection, others, Bound::Unbounded, Direction::Forward, rows)?.bytes
+            }
             Type::Stream => {
                 let others = Bound::Included(OTHER_KINDS);
                 let rows = GROUP_ROWS_COUNTED_MAX;

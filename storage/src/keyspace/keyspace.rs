@@ -148,16 +148,17 @@ impl<'a> Keyspace<'a> {
         let slot = Slot::of(key);
         let row_key = key::meta_key(db, slot, key);
         let Some(row) = self.rows.get(&row_key)? else {
-            return Ok(Lookup { record: None, prior: Prior { slot, stored: false, deadline_ms: None } });
+            return Ok(Lookup { record: None, prior: Prior::absent(slot) });
         };
         let meta = Meta::read(&row).ok_or_else(|| damaged(key))?;
-        let prior = Prior { slot, stored: true, deadline_ms: meta.deadline_ms };
+        let Meta { deadline_ms, fields_due_ms, .. } = meta;
+        let prior = Prior { slot, stored: true, deadline_ms, fields_due_ms };
         if meta.is_expired(self.now_ms) {
             return Ok(Lookup { record: None, prior });
         }
-        let Meta { kind, deadline_ms, is_packed, body } = meta;
+        let Meta { kind, is_packed, body, .. } = meta;
         let body_start = row.len() - body.len();
-        Ok(Lookup { record: Some(Record { row, kind, deadline_ms, is_packed, body_start }), prior })
+        Ok(Lookup { record: Some(Record { row, kind, deadline_ms, fields_due_ms, is_packed, body_start }), prior })
     }
 
     /// The metadata of `key`, unless it is absent or expired.
@@ -309,7 +310,7 @@ impl<'a> Keyspace<'a> {
         if collection.size == 0 && collection.kind != Type::Stream {
             let key = RowKey::from_slice(collection.key());
             self.remove_row(&key, prior);
-            collection.prior = Prior { slot: prior.slot, stored: false, deadline_ms: None };
+            collection.prior = Prior::absent(prior.slot);
             collection.is_new = true;
             if std::mem::take(&mut collection.replaces) {
                 self.notify(EventClasses::GENERIC, "del", &key);
@@ -317,15 +318,17 @@ impl<'a> Keyspace<'a> {
             return;
         }
         let mut row = self.scratch.take();
-        Meta::write_header(&mut row, collection.kind, false, collection.deadline_ms);
+        let Collection { kind, deadline_ms, fields_due_ms, .. } = *collection;
+        Meta::write_header_with_fields(&mut row, (kind, false), deadline_ms, fields_due_ms);
         row.extend_from_slice(&collection.version.to_be_bytes());
         row.extend_from_slice(&collection.size.to_be_bytes());
         row.extend_from_slice(collection.fields());
         debug_assert!(collection.fields().len() <= FIELDS_BYTES_MAX, "a collection's own fields are bounded");
-        let stored = self.put_row(collection.key(), prior, collection.deadline_ms, &row);
+        let stored = self.put_row(collection.key(), prior, deadline_ms, &row);
         self.scratch.give_back(row);
-        let deadline_ms = collection.deadline_ms.filter(|_| stored);
-        collection.prior = Prior { slot: prior.slot, stored, deadline_ms };
+        let slot = prior.slot;
+        collection.prior =
+            if stored { Prior { slot, stored, deadline_ms, fields_due_ms } } else { Prior::absent(slot) };
         collection.is_new = !stored;
     }
 
@@ -351,7 +354,8 @@ impl<'a> Keyspace<'a> {
         match &record {
             None => return Ok(false),
             Some(record) => {
-                Meta::write_header(&mut row, record.kind, record.is_packed, deadline_ms);
+                let what = (record.kind, record.is_packed);
+                Meta::write_header_with_fields(&mut row, what, deadline_ms, record.fields_due_ms);
                 row.extend_from_slice(record.body());
             }
         }
@@ -380,6 +384,10 @@ impl<'a> Keyspace<'a> {
         if prior.deadline_ms != deadline_ms {
             self.move_deadline(key, prior.deadline_ms, deadline_ms);
         }
+        let fields_due_ms = Meta::fields_due_of(row);
+        if prior.fields_due_ms != fields_due_ms {
+            self.move_fields_due(key, prior.fields_due_ms, fields_due_ms);
+        }
         self.scratch.note_written(self.db, key);
         true
     }
@@ -400,6 +408,9 @@ impl<'a> Keyspace<'a> {
         *keys = keys.checked_sub(1).expect("a stored key is counted");
         if prior.deadline_ms.is_some() {
             self.move_deadline(key, prior.deadline_ms, None);
+        }
+        if prior.fields_due_ms.is_some() {
+            self.move_fields_due(key, prior.fields_due_ms, None);
         }
         self.scratch.note_written(self.db, key);
     }

@@ -8,6 +8,9 @@ mod cold_rows;
 mod collection;
 mod deadlines;
 mod deciding;
+mod field_deadlines;
+#[cfg(test)]
+mod field_model_test;
 mod functions;
 mod hashed_names;
 mod hashes;
@@ -29,6 +32,7 @@ mod meta;
 mod model_test;
 mod names;
 mod packed;
+mod packed_deadlines;
 mod packed_integers;
 mod packed_list;
 #[cfg(test)]
@@ -58,6 +62,7 @@ mod whole_key;
 pub use cold_rows::{ColdRows, is_enough_cold};
 pub use collection::Collection;
 pub use deciding::deciding_constants;
+pub use field_deadlines::VisitField;
 pub use functions::{DIGEST_BYTES, Function, FunctionTotals, Library, function_names, function_totals};
 pub use hashes::Hash;
 pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};

@@ -107,7 +107,7 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
 fn check_rows(rows: &MemoryRows) {
     let (mut counters, mut deadlines, mut indexed) = (Counters::default(), BTreeSet::new(), BTreeSet::new());
     let everything: Visit<'_> = &mut |row, value| {
-        if let Some((deadline_ms, db, key)) = key::read_deadline_key(row) {
+        if let Some((deadline_ms, db, key)) = key::read_deadline_key(key::Due::Keys, row) {
             indexed.insert((deadline_ms, db, key.to_vec()));
         } else if let Some(KeyRow::Meta(_, key)) = KeyRow::read(row) {
             let meta = Meta::read(value).unwrap();

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::field_deadlines::{self, Deadline, DeadlinesInOrder};
 use super::hashed_names::{element_hash, element_name, name_element, random_name};
 use super::held::Held;
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
 use super::packed::Packed;
-use crate::limits::{EXACT_NAMES_MAX, SAMPLE_DRAWS_PER_NAME, SAMPLE_SCAN_SHARE};
+use crate::limits::{EXACT_NAMES_MAX, EXPIRED_PER_PAGE_MAX, SAMPLE_DRAWS_PER_NAME, SAMPLE_SCAN_SHARE};
 use crate::{Direction, Result, Row};
 
 /// Row kind of names in every collection that has names.
@@ -27,6 +28,9 @@ const NAMES: u8 = 0x00;
 #[derive(Debug, Clone)]
 pub struct Names {
     held: Arc<Held>,
+    len: u64,
+    /// True if there are fields of a hash among its rows that are past their deadline: these are no names any more.
+    has_expired: bool,
 }
 
 /// Visits a name and its row's value, until it breaks or fails.
@@ -42,19 +46,27 @@ impl Keyspace<'_> {
     /// If collections of the type `kind` have no names.
     pub fn names(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
-        Ok(self.held(key, kind)?.map(|held| Names { held: Arc::new(held) }))
+        let Some(held) = self.held(key, kind)? else { return Ok(None) };
+        let (mut len, mut has_expired) = (held.len(), false);
+        if let Held::Rows(collection) = &held
+            && field_deadlines::has_expired(self, collection)
+        {
+            len = len.saturating_sub(field_deadlines::expired_count(self, collection)?);
+            has_expired = true;
+        }
+        Ok(Some(Names { held: Arc::new(held), len, has_expired }))
     }
 }
 
 impl Names {
     /// Returns the number of names.
     pub fn len(&self) -> u64 {
-        self.held.len()
+        self.len
     }
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.len == 0
     }
 
     /// Returns whether they are kept in one row, and so are one page.
@@ -66,8 +78,14 @@ impl Names {
     pub fn get<'k>(&'k self, keyspace: &'k Keyspace<'_>, name: &[u8]) -> Result<Option<Row<'k>>> {
         match &*self.held {
             Held::Packed(packed) => Ok(packed.value_of(name).map(Row::Memory)),
+            Held::Rows(collection) if self.has_expired && is_expired(keyspace, collection, name)? => Ok(None),
             Held::Rows(collection) => keyspace.element(collection, &name_element(NAMES, name)),
         }
+    }
+
+    /// Finds the deadlines of names that are visited in their order, if some have passed.
+    fn deadlines<'c>(&self, collection: &'c Collection) -> Option<DeadlinesInOrder<'c>> {
+        self.has_expired.then(|| DeadlinesInOrder::new(collection))
     }
 
     /// Returns whether `name` is one of them.
@@ -84,8 +102,11 @@ impl Names {
             Held::Packed(packed) => return each_packed(packed, visit),
             Held::Rows(collection) => collection,
         };
-        let (mut count, mut has_broken) = (0, false);
+        let (mut count, mut has_broken, mut deadlines) = (0, false, self.deadlines(collection));
         scan(keyspace, collection, 0, &mut |element, value| {
+            if has_passed(keyspace, &mut deadlines, element)? {
+                return Ok(ControlFlow::Continue(()));
+            }
             count += 1;
             let flow = visit(element_name(element), value)?;
             has_broken = flow.is_break();
@@ -110,11 +131,17 @@ impl Names {
             Held::Rows(collection) => collection,
         };
         let (mut last, mut next) = (None, None);
+        let (mut deadlines, mut expired_left) = (self.deadlines(collection), EXPIRED_PER_PAGE_MAX);
         scan(keyspace, collection, from, &mut |element, value| {
             let hash = element_hash(element);
             if last.is_some_and(|last| last != hash) {
                 next = Some(hash);
                 return Ok(ControlFlow::Break(()));
+            }
+            if has_passed(keyspace, &mut deadlines, element)? {
+                expired_left = expired_left.saturating_sub(1);
+                last = last.or((expired_left == 0).then_some(hash));
+                return Ok(ControlFlow::Continue(()));
             }
             if visit(element_name(element), value)?.is_break() {
                 last = Some(hash);
@@ -136,6 +163,8 @@ impl Names {
         visit: VisitName<'_>,
     ) -> Result<()> {
         let drawn_from = match &*self.held {
+            // Those that are past their deadline would be drawn, too.
+            Held::Rows(_) if self.has_expired => None,
             Held::Rows(collection) if count.saturating_mul(SAMPLE_SCAN_SHARE) <= self.len() => Some(collection),
             _ => None,
         };
@@ -200,14 +229,18 @@ impl Names {
         };
         // Of few names each draw walks over all: many draws walk once.
         let mut few: Vec<RowKey> = Vec::new();
-        if count > 1 && self.len() <= EXACT_NAMES_MAX {
+        if (count > 1 || self.has_expired) && self.len() <= EXACT_NAMES_MAX {
+            let mut deadlines = self.deadlines(collection);
             scan(keyspace, collection, 0, &mut |element, _| {
-                few.push(RowKey::from_slice(element));
+                if !has_passed(keyspace, &mut deadlines, element)? {
+                    few.push(RowKey::from_slice(element));
+                }
                 Ok(ControlFlow::Continue(()))
             })?;
         }
         for _ in 0..count {
             let element = match few.len() {
+                0 if self.has_expired => self.draw_live(keyspace, collection, random())?,
                 0 => draw_one(keyspace, collection, random())?,
                 length => few[below(random(), length as u64) as usize].clone(),
             };
@@ -217,6 +250,39 @@ impl Names {
         }
         Ok(())
     }
+}
+
+impl Names {
+    /// Draws a name by a random number: the first one from the drawn place on that is not past its deadline.
+    fn draw_live(&self, keyspace: &Keyspace<'_>, collection: &Collection, random: u64) -> Result<RowKey> {
+        let drawn = draw_one(keyspace, collection, random)?;
+        for from in [element_hash(&drawn), 0] {
+            let (mut deadlines, mut found) = (self.deadlines(collection), None);
+            scan(keyspace, collection, from, &mut |element, _| {
+                if has_passed(keyspace, &mut deadlines, element)? {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                found = Some(RowKey::from_slice(element));
+                Ok(ControlFlow::Break(()))
+            })?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        Err(damaged(collection.key()))
+    }
+}
+
+/// Returns whether a name that is visited in its turn is a field that is past its deadline.
+fn has_passed(keyspace: &Keyspace<'_>, deadlines: &mut Option<DeadlinesInOrder<'_>>, element: &[u8]) -> Result<bool> {
+    let Some(deadlines) = deadlines else { return Ok(false) };
+    let deadline_ms = deadlines.get(keyspace, element)?;
+    Ok(deadline_ms.is_some_and(|deadline_ms| deadline_ms < keyspace.now_ms))
+}
+
+fn is_expired(keyspace: &Keyspace<'_>, collection: &Collection, name: &[u8]) -> Result<bool> {
+    let deadline = Deadline::read(keyspace, collection, name)?;
+    Ok(deadline.is_some_and(|deadline| deadline.at_ms < keyspace.now_ms))
 }
 
 /// Visits all names of a packed collection in their order, until `visit` breaks or fails.

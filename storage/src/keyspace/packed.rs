@@ -3,6 +3,7 @@
 //! ```text
 //! body      [form u8][count u16 BE][elements …]
 //! form 0    strings: ([length][bytes …])*, one for an element of a list or a set, two for a field and its value
+//! form 1    strings of a hash, behind deadlines of its fields: see `packed_deadlines.rs`
 //! form 2    integers of a set: [i16 BE]*, ascending; forms 4 and 8 the same of i32 and i64, see `packed_integers.rs`
 //! length    [u8] below 0x80, else [0x80 | length >> 8][length & 0xFF], below 0x8000
 //! count     elements as the type counts them, never 0
@@ -19,6 +20,7 @@ use super::key_events::EventClasses;
 use super::keyspace::damaged;
 use super::meta::{Meta, Prior, Type};
 use super::names::VisitName;
+use super::packed_deadlines::{DeadlineTable, WITH_DEADLINES};
 use super::packed_integers::read_integer;
 use super::record::Record;
 use crate::Result;
@@ -46,6 +48,10 @@ pub(super) struct Packed {
     pub(super) form: u8,
     pub(super) count: usize,
     is_changed: bool,
+    /// Deadlines of a hash's fields, by the fields' places.
+    pub(super) deadlines: DeadlineTable,
+    /// Fields that were past their deadline when it was read. They are in the row still.
+    pub(super) expired_count: usize,
     /// True if it takes the place of a key that was there, which is told to be gone if it is saved empty.
     replaces: bool,
 }
@@ -69,25 +75,49 @@ impl Packed {
         row.extend_from_slice(&[0; HEAD_BYTES]);
         let start = row.len();
         let (deadline_ms, form, is_changed) = (None, STRINGS, false);
-        let (key, replaces) = (RowKey::from_slice(key), false);
-        Packed { key, kind, prior, deadline_ms, row, start, form, count: 0, is_changed, replaces }
+        let (key, deadlines, replaces) = (RowKey::from_slice(key), DeadlineTable::default(), false);
+        let (count, expired_count) = (0, 0);
+        Packed {
+            key,
+            kind,
+            prior,
+            deadline_ms,
+            row,
+            start,
+            form,
+            count,
+            is_changed,
+            deadlines,
+            expired_count,
+            replaces,
+        }
     }
 
     /// Returns whether `row` is a packed collection that can be read to its end.
     pub(super) fn is_whole(row: &[u8]) -> bool {
         let Some(meta) = Meta::read(row).filter(|meta| meta.is_packed) else { return false };
-        let Some((form, count, elements)) = split(meta.kind, meta.body) else { return false };
+        let Some(Body { form, count, deadlines, elements }) = split(meta.kind, meta.body) else { return false };
         let has_values = has_values(meta.kind);
         let mut strings = Strings { elements, at: 0, has_values };
-        form != STRINGS || (strings.by_ref().count() == count && strings.at == elements.len())
+        deadlines.earliest_ms() == meta.fields_due_ms
+            && (form != STRINGS || (strings.by_ref().count() == count && strings.at == elements.len()))
     }
 
     /// Copies the packed collection of `key` out of its row; `None` if that is not one.
     pub(super) fn read(key: &[u8], record: &Record<'_>, prior: Prior) -> Option<Packed> {
-        let (form, count, _) = split(record.kind, record.body()).filter(|_| record.is_packed)?;
+        let Body { form, count, deadlines, elements } =
+            split(record.kind, record.body()).filter(|_| record.is_packed)?;
         let mut row = Vec::with_capacity(record.row.len() + PACKED_SPARE_BYTES);
-        row.extend_from_slice(&record.row);
-        let (kind, deadline_ms, start) = (record.kind, record.deadline_ms, record.body_start + HEAD_BYTES);
+        let (kind, deadline_ms) = (record.kind, record.deadline_ms);
+        let mut start = record.body_start + HEAD_BYTES;
+        if deadlines.is_empty() {
+            row.extend_from_slice(&record.row);
+        } else {
+            Meta::write_header(&mut row, kind, true, deadline_ms);
+            row.extend_from_slice(&[0; HEAD_BYTES]);
+            start = row.len();
+            row.extend_from_slice(elements);
+        }
         Some(Packed {
             key: RowKey::from_slice(key),
             kind,
@@ -98,6 +128,8 @@ impl Packed {
             form,
             count,
             is_changed: false,
+            deadlines,
+            expired_count: 0,
             replaces: false,
         })
     }
@@ -218,6 +250,9 @@ impl Packed {
 
     /// Removes the element at `place`.
     pub(super) fn remove(&mut self, place: Place) {
+        if !self.deadlines.is_empty() {
+            self.forget_deadline_of(place);
+        }
         self.splice(place.start..place.end, &[]);
         self.count -= 1;
     }
@@ -230,7 +265,14 @@ impl Packed {
     /// Removes all elements.
     pub(super) fn clear(&mut self) {
         self.row.truncate(self.start);
+        self.deadlines.clear();
         (self.form, self.count, self.is_changed) = (STRINGS, 0, true);
+    }
+
+    /// Replaces all elements, and leaves it to who changes something that the row is written. The count is the caller's to change.
+    pub(super) fn set_elements(&mut self, elements: &[u8]) {
+        self.row.truncate(self.start);
+        self.row.extend_from_slice(elements);
     }
 
     /// Replaces bytes of elements by strings with their lengths. The count is the caller's to change.
@@ -320,16 +362,30 @@ impl Packed {
     }
 }
 
-/// Form, count and elements of the body of a packed collection.
-fn split(kind: Type, body: &[u8]) -> Option<(u8, usize, &[u8])> {
-    let (&[form, high, low], elements) = body.split_first_chunk::<HEAD_BYTES>()?;
+/// The body of a packed collection, taken apart.
+struct Body<'a> {
+    /// The form, but that of strings if it has deadlines.
+    form: u8,
+    count: usize,
+    deadlines: DeadlineTable,
+    elements: &'a [u8],
+}
+
+/// Takes the body of a packed collection apart; `None` if it is none.
+fn split(kind: Type, body: &[u8]) -> Option<Body<'_>> {
+    let (&[form, high, low], mut elements) = body.split_first_chunk::<HEAD_BYTES>()?;
     let count = usize::from(u16::from_be_bytes([high, low]));
+    let (mut form, mut deadlines) = (form, DeadlineTable::default());
+    if form == WITH_DEADLINES && kind == Type::Hash {
+        (deadlines, elements) = DeadlineTable::read(elements, count)?;
+        form = STRINGS;
+    }
     let is_whole = match form {
         STRINGS => elements.len() >= count,
         2 | 4 | 8 => kind == Type::Set && elements.len() == count * usize::from(form),
         _ => false,
     };
-    (is_whole && count > 0).then_some((form, count, elements))
+    (is_whole && count > 0).then_some(Body { form, count, deadlines, elements })
 }
 
 /// Returns whether an element has two strings.
@@ -356,12 +412,12 @@ impl<'a> Iterator for Strings<'a> {
 }
 
 /// The string at `at`, and where the next one begins.
-fn read_string(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+pub(super) fn read_string(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let (start, end) = string_at(bytes, at)?;
     Some((bytes.get(start..end)?, end))
 }
 
-fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     string_at(bytes, at).map(|(_, end)| end)
 }
 
@@ -402,9 +458,12 @@ impl Keyspace<'_> {
             return;
         }
         let prior = packed.prior;
+        if std::mem::take(&mut packed.expired_count) > 0 {
+            self.notify(EventClasses::HASH, "hexpired", &packed.key);
+        }
         if packed.is_empty() {
             self.remove_row(&packed.key, prior);
-            packed.prior = Prior { slot: prior.slot, stored: false, deadline_ms: None };
+            packed.prior = Prior::absent(prior.slot);
             if std::mem::take(&mut packed.replaces) {
                 self.notify(EventClasses::GENERIC, "del", &packed.key);
             }
@@ -412,9 +471,22 @@ impl Keyspace<'_> {
         }
         let count = u16::try_from(packed.count).expect("packed collections are small");
         let [high, low] = count.to_be_bytes();
-        packed.row[packed.start - HEAD_BYTES..packed.start].copy_from_slice(&[packed.form, high, low]);
-        let stored = self.put_row(&packed.key, prior, packed.deadline_ms, &packed.row);
-        packed.prior = Prior { slot: prior.slot, stored, deadline_ms: packed.deadline_ms.filter(|_| stored) };
+        let (slot, deadline_ms) = (prior.slot, packed.deadline_ms);
+        let fields_due_ms = packed.deadlines.earliest_ms();
+        let stored = if packed.deadlines.is_empty() {
+            packed.row[packed.start - HEAD_BYTES..packed.start].copy_from_slice(&[packed.form, high, low]);
+            self.put_row(&packed.key, prior, deadline_ms, &packed.row)
+        } else {
+            let mut row = self.scratch.take();
+            Meta::write_header_with_fields(&mut row, (packed.kind, true), deadline_ms, fields_due_ms);
+            row.extend_from_slice(&[WITH_DEADLINES, high, low]);
+            packed.deadlines.write(&mut row);
+            row.extend_from_slice(packed.elements());
+            let stored = self.put_row(&packed.key, prior, deadline_ms, &row);
+            self.scratch.give_back(row);
+            stored
+        };
+        packed.prior = if stored { Prior { slot, stored, deadline_ms, fields_due_ms } } else { Prior::absent(slot) };
     }
 }
 
@@ -426,7 +498,7 @@ mod tests {
     use crate::keyspace::key::Slot;
 
     fn packed(kind: Type) -> Packed {
-        Packed::new(b"k", kind, Prior { slot: Slot::of(b"k"), stored: false, deadline_ms: None })
+        Packed::new(b"k", kind, Prior::absent(Slot::of(b"k")))
     }
 
     #[test]

@@ -176,7 +176,7 @@ mod tests {
         fn integers_are_kept_in_their_order(
             steps in proptest::collection::vec((any::<bool>(), -40_000i64..40_000, 0..3u32), 1..60),
         ) {
-            let prior = Prior { slot: Slot::of(b"k"), stored: false, deadline_ms: None };
+            let prior = Prior::absent(Slot::of(b"k"));
             let (mut set, mut model) = (Packed::new(b"k", Type::Set, prior), BTreeSet::new());
             for (is_removed, small, scale) in steps {
                 let value = small * 70_000i64.pow(scale);

@@ -160,7 +160,7 @@ mod tests {
     use crate::keyspace::meta::{Prior, Type};
 
     fn list(count: usize, elements: &[u8]) -> PackedList {
-        let prior = Prior { slot: Slot::of(b"k"), stored: false, deadline_ms: None };
+        let prior = Prior::absent(Slot::of(b"k"));
         let mut packed = Packed::new(b"k", Type::List, prior);
         packed.splice_bytes(0..0, elements);
         packed.count = count;

@@ -8,6 +8,7 @@ pub struct Record<'a> {
     pub(super) row: Row<'a>,
     pub(super) kind: Type,
     pub(super) deadline_ms: Option<u64>,
+    pub(super) fields_due_ms: Option<u64>,
     pub(super) is_packed: bool,
     pub(super) body_start: usize,
 }
@@ -21,6 +22,11 @@ impl Record<'_> {
     /// The key's deadline in Unix milliseconds: after it, the key does not exist.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms
+    }
+
+    /// The earliest deadline of a hash's fields in Unix milliseconds; it may have passed.
+    pub fn fields_due_ms(&self) -> Option<u64> {
+        self.fields_due_ms
     }
 
     /// Returns whether the row is all of a collection.

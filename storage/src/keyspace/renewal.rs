@@ -53,8 +53,8 @@ impl Removed {
     /// Returns whether [`Removed::renew`] may move a collection of `size` elements once a command has touched up to `count` of
     /// them.
     pub(super) fn may_renew(self, size: u64, count: u64) -> bool {
-        // An element has two rows at most.
-        let (smallest, removed) = (size.saturating_sub(count).max(1), u64::from(self.0) + 2 * count);
+        // An element has three rows at most: a field with a deadline.
+        let (smallest, removed) = (size.saturating_sub(count).max(1), u64::from(self.0) + 3 * count);
         smallest <= RENEWED_ELEMENTS_MAX
             && removed >= u64::from(REMOVED_MIN)
             && removed >= smallest * REMOVED_PER_ELEMENT

@@ -1,6 +1,6 @@
 //! Tells the store, for which rows are bytes, what it must know of how the keyspace lays them out.
 
-use super::key::{ElementKey, KeyRow, deadline_space, read_deadline_key};
+use super::key::{Due, ElementKey, KeyRow, deadline_space, read_deadline_key};
 use super::meta::Meta;
 use crate::rows::{DATABASE_COUNT, RowRange, RowRules};
 
@@ -14,7 +14,7 @@ pub const ROW_RULES: RowRules = RowRules {
     deciding_row,
     is_orphan,
     deadlines,
-    read_deadline: |row| read_deadline_key(row).map(|(deadline_ms, db, _)| (deadline_ms, db)),
+    read_deadline: |row| read_deadline_key(Due::Keys, row).map(|(deadline_ms, db, _)| (deadline_ms, db)),
 };
 
 fn element_prefix(row: &[u8]) -> Option<usize> {
@@ -45,6 +45,6 @@ fn is_orphan(prefix: &[u8], metadata: Option<&[u8]>) -> Option<bool> {
 }
 
 fn deadlines() -> RowRange {
-    let (from, to) = deadline_space();
+    let (from, to) = deadline_space(Due::Keys);
     (from.as_slice().into(), to.as_slice().into())
 }

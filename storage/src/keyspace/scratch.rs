@@ -114,6 +114,12 @@ impl Scratch {
         self.events.borrow().dropped()
     }
 
+    /// Notes a deadline that was stored, of a key or of a field.
+    pub(super) fn note_deadline(&mut self, deadline_ms: u64) {
+        let earliest_ms = &mut self.earliest_deadline_ms;
+        *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
+    }
+
     /// The earliest deadline as it stands, for [`Scratch::set_earliest_deadline_ms`].
     pub fn earliest_deadline_ms(&self) -> Option<u64> {
         self.earliest_deadline_ms
@@ -124,7 +130,8 @@ impl Scratch {
         self.earliest_deadline_ms = deadline_ms;
     }
 
-    /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
+    /// The earliest deadline that a key or a field got since this was asked last, if any did: a sweep that is beyond it must go
+    /// back.
     pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
         self.earliest_deadline_ms.take()
     }

@@ -1,9 +1,10 @@
 //! A whole key at once: copied within a shard, or carried to another one as bytes.
 //!
 //! ```text
-//! serialized  [format u8 = 1 or 2][type u8][has deadline u8][deadline_ms u64 BE][rest …]
+//! serialized  [format u8 = 1 to 3][type u8][has deadline u8][deadline_ms u64 BE][rest …]
 //! string      rest = the value
 //! packed      format 2, for no other key: rest = the body of the metadata row, see `packed.rs`
+//! hash        format 3, if fields of it have deadlines: rest = [is packed u8][earliest of them u64 BE], and then as of the others
 //! collection  rest = [size u64 BE][fields length u8][fields …]{[element length u32 BE][element …][value length u32 BE][value …]}…
 //! ```
 //!
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::field_deadlines::earliest_of_rows;
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::{Meta, Type};
@@ -24,11 +26,19 @@ use crate::limits::{CHUNK_ROWS_MAX, FIELDS_BYTES_MAX};
 use crate::{Direction, Error, Result, Versions};
 
 /// Versions of a serialized key.
-const VERSIONS: Versions = Versions::new(1, 2);
-/// The version of keys that are not packed: entries compare keys with the bytes that an earlier program has made of them.
+const VERSIONS: Versions = Versions::new(2, 3);
+/// The version of keys that are not packed: entries compare keys with the bytes that an earlier program has made of them. It is
+/// written and read as ever.
 const UNPACKED: u8 = 1;
 /// The version of those that are.
-const PACKED: u8 = VERSIONS.written_u8();
+const PACKED: u8 = 2;
+/// The version of hashes with deadlines of fields.
+const WITH_FIELDS_DUE: u8 = VERSIONS.written_u8();
+
+/// Returns whether keys of a version can be read.
+fn is_read(format: u8) -> bool {
+    format == UNPACKED || VERSIONS.reads(format.into())
+}
 
 /// The outcome of [`Keyspace::serialize`].
 #[derive(Debug, PartialEq, Eq)]
@@ -47,9 +57,17 @@ impl Keyspace<'_> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(Serialized::Absent) };
         let deadline_ms = record.deadline_ms();
-        let format = if record.is_packed() { PACKED } else { UNPACKED };
+        let format = match (record.fields_due_ms(), record.is_packed()) {
+            (Some(_), _) => WITH_FIELDS_DUE,
+            (None, true) => PACKED,
+            (None, false) => UNPACKED,
+        };
         let mut bytes = vec![format, record.kind() as u8, deadline_ms.is_some().into()];
         bytes.extend_from_slice(&deadline_ms.unwrap_or(0).to_be_bytes());
+        if let Some(fields_due_ms) = record.fields_due_ms() {
+            bytes.push(record.is_packed().into());
+            bytes.extend_from_slice(&fields_due_ms.to_be_bytes());
+        }
         if record.kind() == Type::String || record.is_packed() {
             if record.body().len() > bytes_max {
                 return Ok(Serialized::TooLarge);
@@ -90,9 +108,9 @@ impl Keyspace<'_> {
     /// [`Error::UnknownFormat`] for bytes of another version: to go on would leave this replica with other rows than those that can
     /// read them.
     pub fn restore(&mut self, key: &[u8], bytes: &[u8]) -> Result<bool> {
-        if let Some(found) = bytes.first().map(|format| u32::from(*format)).filter(|format| !VERSIONS.reads(*format)) {
+        if let Some(&found) = bytes.first().filter(|format| !is_read(**format)) {
             let path = PathBuf::from("a key on its way from another shard");
-            return Err(Error::UnknownFormat { path, found, supported: VERSIONS.newest() });
+            return Err(Error::UnknownFormat { path, found: found.into(), supported: VERSIONS.newest() });
         }
         let Some(parts) = Parts::read(bytes) else { return Ok(false) };
         if parts.kind == Type::String {
@@ -103,12 +121,12 @@ impl Keyspace<'_> {
             return self.put_packed(key, &parts);
         }
         let Some((size, fields, rows)) = read_collection(parts.rest) else { return Ok(false) };
-        if !Rows(rows).all_readable() {
+        if !Rows(rows).all_readable() || earliest_of_rows(parts.kind, Rows(rows)) != parts.fields_due_ms {
             return Ok(false);
         }
         let mut collection = self.replacement(key, parts.kind)?;
         collection.size = size;
-        collection.deadline_ms = parts.deadline_ms;
+        (collection.deadline_ms, collection.fields_due_ms) = (parts.deadline_ms, parts.fields_due_ms);
         collection.set_fields(fields);
         for (element, value) in Rows(rows) {
             self.put_element(&collection, element, value);
@@ -123,30 +141,31 @@ impl Keyspace<'_> {
     pub fn copy_key(&mut self, key: &[u8], to_db: u8, to: &[u8]) -> Result<bool> {
         let from_db = self.db;
         assert!((from_db, key) != (to_db, to), "a key cannot replace itself");
-        let (source, deadline_ms) = match self.source(key)? {
+        let (source, deadline_ms, fields_due_ms) = match self.source(key)? {
             None => return Ok(false),
-            Some((Source::String(value), deadline_ms)) => {
+            Some((Source::String(value), deadline_ms, _)) => {
                 self.select(to_db);
                 self.put_anew();
                 let done = self.set_string(to, &value, deadline_ms);
                 self.select(from_db);
                 return done.map(|()| true);
             }
-            Some((Source::Packed(kind, body), deadline_ms)) => {
+            Some((Source::Packed(kind, body), deadline_ms, fields_due_ms)) => {
                 self.select(to_db);
                 self.put_anew();
-                let done = self.put_packed(to, &Parts { kind, deadline_ms, is_packed: true, rest: &body });
+                let done =
+                    self.put_packed(to, &Parts { kind, deadline_ms, fields_due_ms, is_packed: true, rest: &body });
                 self.select(from_db);
                 return if done? { Ok(true) } else { Err(damaged(key)) };
             }
-            Some((Source::Collection(source), deadline_ms)) => (source, deadline_ms),
+            Some((Source::Collection(source), deadline_ms, fields_due_ms)) => (source, deadline_ms, fields_due_ms),
         };
         self.select(to_db);
         let target = self.replacement(to, source.kind());
         self.select(from_db);
         let mut target = target?;
         target.size = source.size;
-        target.deadline_ms = deadline_ms;
+        (target.deadline_ms, target.fields_due_ms) = (deadline_ms, fields_due_ms);
         target.set_fields(source.fields());
         self.copy_elements(&source, &target)?;
         self.select(to_db);
@@ -156,8 +175,8 @@ impl Keyspace<'_> {
         Ok(true)
     }
 
-    /// The rows to be copied, and the deadline.
-    fn source(&self, key: &[u8]) -> Result<Option<(Source, Option<u64>)>> {
+    /// The rows to be copied, the deadline, and the earliest of the fields.
+    fn source(&self, key: &[u8]) -> Result<Option<(Source, Option<u64>, Option<u64>)>> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = &record else { return Ok(None) };
         let source = match record.kind() {
@@ -165,14 +184,14 @@ impl Keyspace<'_> {
             kind if record.is_packed() => Source::Packed(kind, record.body().to_vec()),
             _ => Source::Collection(Box::new(self.open(key, record, prior)?)),
         };
-        Ok(Some((source, record.deadline_ms())))
+        Ok(Some((source, record.deadline_ms(), record.fields_due_ms())))
     }
 
     /// Replaces whatever `key` holds by a packed collection. Returns false, having changed nothing, if it is not one.
     fn put_packed(&mut self, key: &[u8], parts: &Parts<'_>) -> Result<bool> {
         let prior = self.lookup(key)?.prior;
         let mut row = self.scratch.take();
-        Meta::write_header(&mut row, parts.kind, true, parts.deadline_ms);
+        Meta::write_header_with_fields(&mut row, (parts.kind, true), parts.deadline_ms, parts.fields_due_ms);
         row.extend_from_slice(parts.rest);
         let is_readable = Packed::is_whole(&row);
         if is_readable {
@@ -227,6 +246,7 @@ enum Source {
 struct Parts<'a> {
     kind: Type,
     deadline_ms: Option<u64>,
+    fields_due_ms: Option<u64>,
     is_packed: bool,
     rest: &'a [u8],
 }
@@ -235,11 +255,18 @@ impl<'a> Parts<'a> {
     fn read(bytes: &'a [u8]) -> Option<Parts<'a>> {
         let (&[format, kind, has_deadline], rest) = bytes.split_first_chunk::<3>()?;
         let (deadline, rest) = rest.split_first_chunk::<8>()?;
-        if !VERSIONS.reads(format.into()) || has_deadline > 1 {
+        if !is_read(format) || has_deadline > 1 {
             return None;
         }
+        let kind = Type::from_nibble(kind)?;
         let deadline_ms = (has_deadline == 1).then_some(u64::from_be_bytes(*deadline));
-        Some(Parts { kind: Type::from_nibble(kind)?, deadline_ms, is_packed: format == PACKED, rest })
+        if format != WITH_FIELDS_DUE {
+            return Some(Parts { kind, deadline_ms, fields_due_ms: None, is_packed: format == PACKED, rest });
+        }
+        let (&is_packed, rest) = rest.split_first().filter(|(is_packed, _)| **is_packed <= 1)?;
+        let (fields_due, rest) = rest.split_first_chunk::<8>()?;
+        let fields_due_ms = Some(u64::from_be_bytes(*fields_due)).filter(|_| kind == Type::Hash);
+        fields_due_ms.map(|_| Parts { kind, deadline_ms, fields_due_ms, is_packed: is_packed == 1, rest })
     }
 }
 
@@ -352,10 +379,10 @@ mod tests {
             assert_eq!(restored, is_whole_row, "cut at {length} of {}", bytes.len());
         }
         let mut unknown = bytes.clone();
-        for version in [0, 3, 255] {
+        for version in [0, 4, 255] {
             unknown[0] = version;
             let refused = keyspace.restore(b"set", &unknown).unwrap_err();
-            assert!(matches!(refused, Error::UnknownFormat { found, supported: 2, .. } if found == version.into()));
+            assert!(matches!(refused, Error::UnknownFormat { found, supported: 3, .. } if found == version.into()));
         }
         assert_eq!(content(&keyspace, b"set"), bytes);
     }

@@ -1346,6 +1346,7 @@ fn connections_and_servers_answer_as_redis() {
 }
 
 const PUBSUB: &str = "it takes two clients: see `pubsub.rs`";
+const FIELD_DEADLINES: &str = "Redis has it since 7.4, and the one here is older: see `field_expiry.rs`";
 const CLUSTER: &str = "it takes a node in a cluster: see `cluster.rs`";
 
 /// Commands that are not called here, and why.
@@ -1367,6 +1368,15 @@ const NOT_CALLED: &[(&str, &str)] = &[
     ("raft|status", "Redis does not have it: see `replicas.rs`"),
     ("raft|transfer", "Redis does not have it: see `replicas.rs`"),
     ("waitaof", "Redis has it since 7.2, and the one here is older"),
+    ("hexpire", FIELD_DEADLINES),
+    ("hexpireat", FIELD_DEADLINES),
+    ("hexpiretime", FIELD_DEADLINES),
+    ("hpersist", FIELD_DEADLINES),
+    ("hpexpire", FIELD_DEADLINES),
+    ("hpexpireat", FIELD_DEADLINES),
+    ("hpexpiretime", FIELD_DEADLINES),
+    ("hpttl", FIELD_DEADLINES),
+    ("httl", FIELD_DEADLINES),
     ("cluster|addslots", CLUSTER),
     ("cluster|addslotsrange", CLUSTER),
     ("cluster|bumpepoch", CLUSTER),

@@ -20,6 +20,7 @@ mod disk_trouble;
 mod expiry;
 mod failover;
 mod faults;
+mod field_expiry;
 mod flush;
 mod forgetful;
 mod functions;

@@ -90,6 +90,9 @@ fn each_node_serves_all_keys_to_clients_that_read_only_and_moves_all_others() {
         assert_eq!(three.client(leader).ask(&format!("SET {key} 1")), Reply::ok());
         let short = format!("{{{key}}}:short");
         assert_eq!(three.client(leader).ask(&format!("SET {short} 1 PX 50")), Reply::ok());
+        let hash = format!("{{{key}}}:hash");
+        three.client(leader).ask(&format!("HSET {hash} f 1 g 2"));
+        assert_eq!(three.client(leader).ask(&format!("HPEXPIRE {hash} 50 FIELDS 1 f")).elements(), [Reply::Integer(1)]);
         for other in (0..3).filter(|other| *other != leader) {
             let mut reader = three.client(other);
             assert!(reader.ask(&format!("GET {key}")).is_error("MOVED"), "it has not said READONLY");
@@ -102,6 +105,14 @@ fn each_node_serves_all_keys_to_clients_that_read_only_and_moves_all_others() {
             eventually("what has expired is gone", DEADLINE, || {
                 let found = reader.ask(&format!("GET {short}"));
                 if found == Reply::Null { Ok(()) } else { Err(found) }
+            });
+            eventually("and so is a field that has", DEADLINE, || {
+                let found = reader.ask(&format!("HGETALL {hash}"));
+                if found == Reply::bulks(["g", "2"]) { Ok(()) } else { Err(found) }
+            });
+            eventually("which is removed here, too", DEADLINE, || {
+                let found = reader.ask(&format!("HLEN {hash}"));
+                if found == Reply::Integer(1) { Ok(()) } else { Err(found) }
             });
             assert_eq!(reader.ask(&format!("EXISTS {key} {key}")).integer(), 2);
             assert_eq!(reader.ask(&format!("MGET {key} {{{key}}}:none")).elements(), [Reply::bulk("1"), Reply::Null]);

@@ -33,11 +33,10 @@ fn insert_pairs(context: &mut Context<'_>, args: Args<'_>, name: &str) -> Result
         return Err(CommandError::wrong_argument_count(name));
     };
     let mut hash = context.keyspace.hash_or_new(args[1])?;
-    let before = hash.len();
+    let mut added = 0;
     for [field, value] in pairs {
-        hash.insert(&mut context.keyspace, field, value)?;
+        added += u64::from(hash.insert(&mut context.keyspace, field, value)?);
     }
-    let added = hash.len() - before;
     hash.save(&mut context.keyspace)?;
     context.keyspace.notify(EventClasses::HASH, "hset", args[1]);
     Ok(added)
@@ -87,16 +86,15 @@ pub(super) fn hdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         reply.integer(0);
         return Ok(());
     };
-    let before = hash.len();
+    let mut removed = 0;
     for field in &args[2..] {
-        hash.remove(&mut context.keyspace, field)?;
+        removed += i64::from(hash.remove(&mut context.keyspace, field)?);
     }
-    let removed = before - hash.len();
     hash.save(&mut context.keyspace)?;
     if removed > 0 {
         context.keyspace.notify_taken(EventClasses::HASH, "hdel", args[1], hash.is_empty());
     }
-    reply.integer(removed as i64);
+    reply.integer(removed);
     Ok(())
 }
 
@@ -133,7 +131,7 @@ pub(super) fn hgetall(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
         reply.map(0);
         return Ok(());
     };
-    reply.map(hash.len() as usize);
+    reply.map(hash.live_len(&context.keyspace)? as usize);
     hash.each(&context.keyspace, &mut |field, value| {
         reply.bulk(field);
         reply.bulk(value);
@@ -161,7 +159,7 @@ fn list_hash(
         reply.array(0);
         return Ok(());
     };
-    reply.array(hash.len() as usize);
+    reply.array(hash.live_len(&context.keyspace)? as usize);
     hash.each(&context.keyspace, &mut |field, value| reply.bulk(part(field, value)))?;
     Ok(())
 }
@@ -175,7 +173,7 @@ pub(super) fn hincrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
         None => 0,
     };
     let sum = value.checked_add(increment).ok_or(CommandError::OVERFLOW)?;
-    hash.insert(&mut context.keyspace, args[2], sum.to_string().as_bytes())?;
+    hash.update(&mut context.keyspace, args[2], sum.to_string().as_bytes())?;
     hash.save(&mut context.keyspace)?;
     context.keyspace.notify(EventClasses::HASH, "hincrby", args[1]);
     reply.integer(sum);
@@ -198,7 +196,7 @@ pub(super) fn hincrbyfloat(
         None => LongDouble::ZERO,
     };
     let sum = value.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
-    hash.insert(&mut context.keyspace, args[2], sum.as_bytes())?;
+    hash.update(&mut context.keyspace, args[2], sum.as_bytes())?;
     hash.save(&mut context.keyspace)?;
     context.keyspace.notify(EventClasses::HASH, "hincrbyfloat", args[1]);
     reply.bulk(sum);

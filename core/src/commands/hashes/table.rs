@@ -1,12 +1,15 @@
-//! The commands on hashes. Their ids are 401 to 499.
+//! The commands on hashes. Their ids are 401 to 499 and 1550 to 1559.
 
 use basalt_storage::keyspace::Type;
 
-use super::{facts, handlers};
-use crate::commands::{Command, Rows};
+use super::{deadlines, facts, handlers, newer_facts};
+use crate::commands::facts::{Facts, Flags};
+use crate::commands::{Command, Rows, Scatter};
 
 const FIELD: Rows = Rows::element(Type::Hash, 2);
 const FIELDS: Rows = Rows::elements(Type::Hash, 2, 1);
+/// Fields behind their number.
+const COUNTED_FIELDS: Rows = Rows::elements(Type::Hash, 4, 1);
 /// Fields with their values.
 const PAIRS: Rows = Rows::elements(Type::Hash, 2, 2);
 
@@ -28,4 +31,24 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(414, &facts::HINCRBYFLOAT, handlers::hincrbyfloat).reads(FIELD),
     Command::read(415, &facts::HRANDFIELD, handlers::hrandfield).draws().reads(Rows::Drawn(Type::Hash)),
     Command::read(416, &facts::HSCAN, handlers::hscan),
+    Command::write(1550, &newer_facts::HEXPIRE, deadlines::hexpire),
+    Command::write(1551, &newer_facts::HPEXPIRE, deadlines::hpexpire),
+    Command::write(1552, &newer_facts::HEXPIREAT, deadlines::hexpireat),
+    Command::write(1553, &newer_facts::HPEXPIREAT, deadlines::hpexpireat),
+    Command::write(1554, &newer_facts::HPERSIST, deadlines::hpersist),
+    Command::read(1555, &newer_facts::HTTL, deadlines::httl).reads(COUNTED_FIELDS),
+    Command::read(1556, &newer_facts::HPTTL, deadlines::hpttl).reads(COUNTED_FIELDS),
+    Command::read(1557, &newer_facts::HEXPIRETIME, deadlines::hexpiretime).reads(COUNTED_FIELDS),
+    Command::read(1558, &newer_facts::HPEXPIRETIME, deadlines::hpexpiretime).reads(COUNTED_FIELDS),
 ];
+
+/// Removes fields that are past their deadline: `count from`. See the handler.
+pub const DELETE_EXPIRED_FIELDS: u16 = 1559;
+
+/// Steps of other commands, which only the core calls: clients cannot name them.
+pub(in crate::commands) static INTERNAL: &[Command] =
+    &[Command::write(DELETE_EXPIRED_FIELDS, &EXPIRE_FIELDS, deadlines::step_expire_fields)
+        .reads(Rows::DueFields)
+        .scattered(Scatter::None)];
+
+static EXPIRE_FIELDS: Facts = Facts { name: "step|expire_fields", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };

@@ -31,7 +31,10 @@ fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>,
         Some(Type::SortedSet) => {
             Some((keyspace.sorted_set(key)?.is_some_and(|sorted_set| sorted_set.is_packed()), "listpack", "skiplist"))
         }
-        Some(Type::Hash) => Some((keyspace.hash(key)?.is_some_and(|hash| hash.is_packed()), "listpack", "hashtable")),
+        Some(Type::Hash) => {
+            let Some(hash) = keyspace.hash(key)? else { return Ok(None) };
+            Some((hash.is_packed(), if hash.has_field_deadlines() { "listpackex" } else { "listpack" }, "hashtable"))
+        }
         _ => None,
     };
     if let Some((is_small, small, large)) = small_and_large {

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
-use basalt_rdb::limits::{SCORE_BYTES, STRING_OVERHEAD};
+use basalt_rdb::limits::{DEADLINE_BYTES, SCORE_BYTES, STRING_OVERHEAD};
 use basalt_rdb::{Strings, Value};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Keyspace, ScoreRange, SortedSet, Type};
@@ -72,6 +72,21 @@ fn read_value(keyspace: &Keyspace<'_>, key: &[u8], room: &mut Room) -> Result<Op
                 flow(fits)
             })?;
             Value::List(strings)
+        }
+        Type::Hash if record.fields_due_ms().is_some() => {
+            let (mut deadlines, hash) = (Vec::new(), keyspace.hash(key)?);
+            let Some(hash) = hash else { return Ok(None) };
+            hash.each_with_deadline(keyspace, &mut |field, value, deadline_ms| {
+                fits = room.take(DEADLINE_BYTES) && room.push(&mut strings, field) && room.push(&mut strings, value);
+                deadlines.push(deadline_ms.unwrap_or(0));
+                Ok(flow(fits))
+            })?;
+            match deadlines.iter().max() {
+                // All of it is past its deadline.
+                None => return Ok(None),
+                Some(0) => Value::Hash(strings),
+                Some(_) => Value::HashWithDeadlines(strings, deadlines),
+            }
         }
         kind @ (Type::Set | Type::Hash) => {
             let Some(names) = keyspace.names(key, kind)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! RESTORE: a key of what DUMP, of this server or any Redis up to 7.2, replied.
+//! RESTORE: a key of what DUMP, of this server or any Redis up to 7.4, replied.
 
 use basalt_net::resp::Reply;
 use basalt_rdb::{Bounds, Error, Strings, Value};
@@ -51,6 +51,24 @@ impl RestoreOptions {
 
 /// `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
 pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    restore_by(basalt_rdb::read, context, args, reply)
+}
+
+/// The same as it was when payloads of Redis 7.4 were not read.
+pub(super) fn restore_before(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    restore_by(basalt_rdb::read_before, context, args, reply)
+}
+
+fn restore_by(
+    read: fn(&[u8], Bounds) -> Result<Value, Error>,
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
     let options = RestoreOptions::read(args)?;
     if !options.replace && context.keyspace.exists(args[1])? {
         return Err(BUSY);
@@ -63,7 +81,7 @@ pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     let bytes = args[3].len() + inflated_bytes.min(context.string_bytes_max);
     context.pay(bytes as u64 / DUMPED_BYTES_PER_WORK)?;
     let bounds = Bounds { string_bytes: context.string_bytes_max, collection_bytes: RESTORED_BYTES_MAX };
-    let value = basalt_rdb::read(args[3], bounds).map_err(refusal)?;
+    let value = read(args[3], bounds).map_err(refusal)?;
     // Elements, fields and names may be far more than the pieces that they stood in.
     let rows_bytes = rows_bytes(&value, args[1]);
     context.pay(rows_bytes.saturating_sub(bytes) as u64 / DUMPED_BYTES_PER_WORK)?;
@@ -81,7 +99,8 @@ pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
         (from_now_ms, false) => Some(from_now_ms.saturating_add(keyspace.now_ms()))
             .map(|deadline_ms| if i64::try_from(deadline_ms).is_ok() { deadline_ms } else { 0 }),
     };
-    if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= keyspace.now_ms()) {
+    let has_passed = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= keyspace.now_ms());
+    if has_passed || is_expired(&value, keyspace.now_ms()) {
         if keyspace.delete(args[1])? {
             keyspace.notify(EventClasses::GENERIC, "del", args[1]);
         }
@@ -92,6 +111,12 @@ pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     }
     reply.ok();
     Ok(())
+}
+
+/// Returns whether all of a hash is past its deadline.
+fn is_expired(value: &Value, now_ms: u64) -> bool {
+    let Value::HashWithDeadlines(_, deadlines) = value else { return false };
+    deadlines.iter().all(|deadline_ms| *deadline_ms > 0 && *deadline_ms <= now_ms)
 }
 
 fn refusal(error: Error) -> CommandError {
@@ -110,6 +135,8 @@ fn rows_bytes(value: &Value, key: &[u8]) -> usize {
         Value::String(_) => (0, 0),
         Value::List(strings) | Value::Set(strings) => (strings.len(), strings.byte_count()),
         Value::Hash(pairs) => (pairs.len() / 2, pairs.byte_count()),
+        // Its own, and two of its deadline.
+        Value::HashWithDeadlines(pairs, _) => (3 * pairs.len() / 2, 3 * pairs.byte_count()),
         // By their names and by their scores.
         Value::SortedSet(members, _) => (2 * members.len(), 2 * members.byte_count()),
         Value::Stream(stream) => {
@@ -151,6 +178,20 @@ fn write_value(
             let mut hash = keyspace.hash_replacing(key)?;
             for (field, value) in by_twos(pairs) {
                 hash.insert(keyspace, field, value)?;
+            }
+            hash.save(keyspace)?;
+        }
+        Value::HashWithDeadlines(pairs, deadlines) => {
+            let (mut hash, now_ms) = (keyspace.hash_replacing(key)?, keyspace.now_ms());
+            for ((field, value), &deadline_ms) in by_twos(pairs).zip(deadlines) {
+                let deadline_ms = Some(deadline_ms).filter(|deadline_ms| *deadline_ms > 0);
+                if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+                    continue;
+                }
+                hash.insert(keyspace, field, value)?;
+                if deadline_ms.is_some() {
+                    hash.set_field_deadline(keyspace, field, deadline_ms)?;
+                }
             }
             hash.save(keyspace)?;
         }

@@ -1,4 +1,4 @@
-//! The commands on keys as a whole. Their ids are 1430 to 1433.
+//! The commands on keys as a whole. Their ids are 1430 to 1435.
 
 use super::{between_databases, dump, facts, restore};
 use crate::commands::{Command, Copies, Feeds, Rows};
@@ -8,13 +8,25 @@ const TO_FIRST: Feeds = Feeds::Many(1, None);
 /// The commands on keys as a whole.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(1430, &facts::DUMP, dump::dump),
-    Command::write(1431, &facts::RESTORE, restore::restore)
+    Command::write(1434, &facts::RESTORE, restore::restore)
         .reads(Rows::Keys)
         .copying(Copies::Payload)
         .feeding(TO_FIRST),
-    Command::write(1432, &facts::RESTORE_ASKING, restore::restore)
+    Command::write(1435, &facts::RESTORE_ASKING, restore::restore)
         .reads(Rows::Keys)
         .copying(Copies::Payload)
         .feeding(TO_FIRST),
     Command::write(1433, &facts::MOVE, between_databases::r#move).copying(Copies::Key).into_database(2),
+];
+
+/// The same commands as they were when nothing of Redis 7.4 was restored: entries of then refuse it.
+pub(in crate::commands) static BEFORE: &[Command] = &[
+    Command::write(1431, &facts::RESTORE, restore::restore_before)
+        .reads(Rows::Keys)
+        .copying(Copies::Payload)
+        .feeding(TO_FIRST),
+    Command::write(1432, &facts::RESTORE_ASKING, restore::restore_before)
+        .reads(Rows::Keys)
+        .copying(Copies::Payload)
+        .feeding(TO_FIRST),
 ];

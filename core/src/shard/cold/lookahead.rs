@@ -55,6 +55,8 @@ enum Named {
         count: usize,
         /// The time before which no key is due, Unix milliseconds.
         from_ms: u64,
+        /// True if it is fields of hashes whose deadlines these are.
+        of_fields: bool,
     },
 }
 
@@ -121,7 +123,8 @@ pub fn note_named(
                 return Err(Error::Cold(ColdRead::Places(std::mem::take(cold))));
             }
         }
-        Named::Due { count, from_ms } => keyspace.cold_due(count, from_ms, cold)?,
+        Named::Due { count, from_ms, of_fields: false } => keyspace.cold_due(count, from_ms, cold)?,
+        Named::Due { count, from_ms, of_fields: true } => keyspace.cold_due_fields(count, from_ms, cold)?,
     }
     Ok(and_others)
 }
@@ -191,9 +194,10 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
             let count = args.get(2).map_or(Some(1), |count| number(count));
             with_others(Named::Draws(kind, count.unwrap_or(0).unsigned_abs()))
         }
-        Rows::Due => {
+        Rows::Due | Rows::DueFields => {
             let number = |at: usize| args.get(at).and_then(|arg| parse_usize(arg).ok()).unwrap_or(0);
-            only(Named::Due { count: number(1), from_ms: number(2) as u64 })
+            let of_fields = command.rows == Rows::DueFields;
+            only(Named::Due { count: number(1), from_ms: number(2) as u64, of_fields })
         }
     }
 }
@@ -219,7 +223,7 @@ mod tests {
                 Named::End(end) => format!("{end:?}"),
                 Named::Whole { replaces } => format!("whole{}", if replaces { ", over another" } else { "" }),
                 Named::Draws(kind, count) => format!("{kind:?}: {count} drawn"),
-                Named::Due { count, from_ms } => format!("{count} due from {from_ms}"),
+                Named::Due { count, from_ms, .. } => format!("{count} due from {from_ms}"),
             };
             if and_others { named + " and others" } else { named }
         };
@@ -230,6 +234,8 @@ mod tests {
             ("HINCRBY h f 1", "Hash: f"),
             ("HMGET h f g", "Hash: f g"),
             ("HDEL h f g", "Hash: -f g"),
+            ("HTTL h FIELDS 2 f g", "Hash: f g"),
+            ("HEXPIRE h 10 FIELDS 1 f", "keys and others"),
             ("HSETNX h", "Hash: "),
             ("HGETALL h", "keys and others"),
             ("SADD s a b", "Set: a b"),
