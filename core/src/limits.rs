@@ -508,6 +508,11 @@ pub const CHANNEL_STEPS_PER_TURN: u32 = 500_000;
 pub const CHANNEL_STEPS_MAX: u32 = 20_000;
 /// The same once a turn's steps were taken for one name.
 pub const CHANNEL_STEPS_LEFT: u32 = 512;
+/// Messages of other nodes' publishers that a core takes over in a turn, and bytes of them beside the message that reaches these:
+/// some hundred nanoseconds each, and a copy.
+pub const PEER_MESSAGES_PER_TURN: usize = 512;
+/// See [`PEER_MESSAGES_PER_TURN`].
+pub const PEER_MESSAGE_BYTES_PER_TURN: usize = 1 << 20;
 /// Channels and patterns that one client may subscribe to: all cores take note of each.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 
@@ -1230,13 +1235,30 @@ pub mod peers {
     /// Bytes of entries in those questions, beside the one that reaches them.
     pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
+    /// Bytes of published messages that wait for one node, beside the one that reaches them; more are dropped.
+    pub const PUBLISHED_QUEUE_BYTES: usize = 16 << 20;
+
+    /// Bytes of those that go together, unless one alone is longer.
+    pub const PUBLISHED_BATCH_BYTES: usize = 1 << 20;
+
+    /// Bytes of those that one node has heard and not answered, beside the batch that reaches them: with the longest message they
+    /// are less than [`QUEUE_BYTES_MAX`], so that nobody is cut off for them.
+    pub const PUBLISHED_UNANSWERED_BYTES: usize = 4 << 20;
+
+    /// Batches that one node has heard and not answered: the next one is on its way while the one before is answered.
+    pub const PUBLISHED_BATCHES: usize = 4;
+
+    /// Bytes of published messages of other nodes that wait for a core to take them over, beside the batch that reaches them: what
+    /// some ten cores may say before they are answered.
+    pub const PUBLISHED_ARRIVED_BYTES: usize = 64 << 20;
+
     /// Questions of one connection that are being answered; more are refused.
     pub const ANSWERING_MAX: usize = QUESTIONS_MAX;
 
     /// Connections of a core that others have made and that have not greeted yet.
     pub const STRANGERS_MAX: usize = 128;
 
-    /// Connections of a core that others have made: three for each core of each of many nodes.
+    /// Connections of a core that others have made: four for each core of each of many nodes.
     pub const ACCEPTED_MAX: usize = 4096;
 
     /// Groups of other nodes of which the core there is remembered. Beyond, all are forgotten, and asked for again.

@@ -56,10 +56,13 @@ pub(crate) const MESSAGE_BYTES_MAX: u32 = 68 << 20;
 pub(crate) const MESSAGE_BYTES_LEAST: u32 = 4 << 20;
 /// Bytes of messages that one connection joins at a time, unless the node says otherwise: two of the longest.
 pub(crate) const JOINED_BYTES_MAX: u32 = 2 * MESSAGE_BYTES_MAX;
-/// The longest message in bytes that carries no entries. A snapshot's list of files is the longest: 3.1 MB with the longest names.
+/// The longest message in bytes that carries neither entries nor what was published. A snapshot's list of files is the longest:
+/// 3.1 MB with the longest names.
 pub(crate) const CONTROL_BYTES_MAX: u32 = MESSAGE_BYTES_LEAST;
 /// Entries of one message. Beyond, a message of empty ones would take many times its size in memory.
 pub(crate) const ENTRIES_MAX: usize = 16 << 10;
+/// Published messages in one message between nodes. Beyond, one of empty ones would take many times its size in memory.
+pub(crate) const PUBLISHED_MAX: usize = 1024;
 /// Groups in one frame of heartbeats or of their answers: it fits into a frame.
 pub(crate) const HEARTBEATS_MAX: usize = 512;
 /// Files of one snapshot: 2.5 TB in files of 64 MB.

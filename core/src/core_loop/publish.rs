@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use crate::clients::Connection;
+use crate::peers::Peers;
 use crate::shard::Shard;
 
 impl Core {
@@ -37,7 +38,8 @@ impl Core {
         stats.held_bytes.set(held_bytes as u64);
         stats.watching_clients.set(watching_clients as u64);
         stats.watched_keys.set(watched_keys as u64);
-        stats.outbox_requests_bytes.set((requests + batches + self.telling.bytes()) as u64);
+        let published = self.peers.as_ref().map_or(0, Peers::published_bytes);
+        stats.outbox_requests_bytes.set((requests + batches + self.telling.bytes() + published) as u64);
         stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
         if let Some(peers) = &self.peers {

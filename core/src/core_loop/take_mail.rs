@@ -94,6 +94,7 @@ impl Core {
             }
         }
         count += self.take_published();
+        count += self.take_arrived();
         // Their replies are bounded by the turn: what is left is taken in the next one.
         while self.outbox.has_room_for_replies(self.id)
             && let Some((shard, client, rows)) = self.cold_reads.fetched.pop()

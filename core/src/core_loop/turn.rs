@@ -137,6 +137,7 @@ impl Core {
             || self.telling.has_some()
             || self.has_changed_keys()
             || self.may_take_published()
+            || self.may_take_arrived()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use basalt_net::peer::{GroupNumber, Kind, Lane, Link, Message, NodeNumber, RequestId, Session};
+use basalt_net::peer::{GroupNumber, Kind, Lane, Link, Message, NodeNumber, PublishedMessage, RequestId, Session};
 use basalt_net::ring::ConnId;
 use basalt_raft::Unreached;
 use futures_channel::oneshot;
@@ -37,12 +37,13 @@ impl Question {
         drop(self.answer.send(Err(why)));
     }
 
-    /// Bytes that it holds while it waits: those of its entries.
+    /// Bytes that it holds while it waits: those of its entries, or of what was published.
     pub(super) fn bytes(&self) -> usize {
         match &self.message {
             Message::AppendEntries(append) | Message::AppendEntriesTo(_, append) => {
                 append.entries.iter().map(|record| record.body.len()).sum()
             }
+            Message::Publish(messages) => messages.iter().map(PublishedMessage::bytes).sum(),
             _ => 0,
         }
     }

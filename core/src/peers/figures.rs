@@ -39,6 +39,14 @@ pub struct Figures {
     pub unable: u64,
     /// Links cut off since the peer did not read.
     pub cut_off: u64,
+    /// Messages of this core's publishers that subscribers of other nodes were given, once for each node.
+    pub published_out: u64,
+    /// Those that some node was not told of, or has not answered: it may have heard them.
+    pub published_lost: u64,
+    /// Messages of other nodes' publishers that this one's subscribers were given.
+    pub published_in: u64,
+    /// Those that were not taken, since too many waited.
+    pub published_refused: u64,
     /// Errors of peers, by name.
     pub errors: ErrorCounts,
 }
@@ -64,6 +72,10 @@ impl Figures {
             ("lost", self.lost),
             ("unable", self.unable),
             ("cut_off", self.cut_off),
+            ("published_out", self.published_out),
+            ("published_lost", self.published_lost),
+            ("published_in", self.published_in),
+            ("published_refused", self.published_refused),
         ];
         figures.into_iter().chain(self.errors.iter()).collect()
     }

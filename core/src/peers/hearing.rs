@@ -121,6 +121,7 @@ impl Links {
                     self.asks(entry, Asking { connection, group, request, message }, askings);
                 }
             }
+            Message::Publish(messages) => self.arrive(entry, request, messages),
             message if is_question(kind) => {
                 self.asks(entry, Asking { connection, group, request, message }, askings);
             }
@@ -152,7 +153,7 @@ impl Links {
         Some(match session.route.lane {
             Lane::Snapshots => Bound::Snapshots(peer),
             Lane::Clients => Bound::Clients(peer),
-            Lane::Entries | Lane::Votes => Bound::Core(core, peer),
+            Lane::Entries | Lane::Votes | Lane::Published => Bound::Core(core, peer),
         })
     }
 }
@@ -173,5 +174,6 @@ fn is_question(kind: Kind) -> bool {
             | Kind::ReadIndex
             | Kind::Replica
             | Kind::GoesOn
+            | Kind::Publish
     )
 }

@@ -17,6 +17,7 @@ use basalt_raft::Unreached;
 
 use super::entry::{Asking, Dialed, Entry, Phase, Question, Way};
 use super::figures::Figures;
+use super::publishing::Publishing;
 use super::surroundings::Surroundings;
 use crate::ids::CoreId;
 use crate::limits::peers as limits;
@@ -38,6 +39,7 @@ pub(super) struct Links {
     pub(super) cut_off: Vec<(ConnId, String)>,
     /// The cores that have groups of other nodes, as far as they are known.
     cores: HashMap<(NodeNumber, GroupNumber), u16>,
+    pub(super) publishing: Publishing,
     pub(super) is_stopping: bool,
     pub(super) figures: Figures,
 }
@@ -54,6 +56,7 @@ impl Links {
             dirty: Vec::new(),
             cut_off: Vec::new(),
             cores: HashMap::new(),
+            publishing: Publishing::default(),
             is_stopping: false,
             figures: Figures::default(),
         }
@@ -285,6 +288,7 @@ impl Links {
             }
         }
         self.cores.clear();
+        self.publishing = Publishing::default();
     }
 }
 

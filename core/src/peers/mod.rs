@@ -7,7 +7,8 @@
 //! A core dials for its own questions, one connection for each core of another node and [`Lane`], and the
 //! answers come back on it. The core that has a group on the other node is not known at first: core 0 is asked, and names the one
 //! that has it. A connection that wants another core of this node goes there through the mailboxes, one for snapshots to whoever
-//! takes them.
+//! takes them. Messages that clients publish are no group's: they go to core 0 of each other node, and wait there for their core
+//! to take them over ([`Peers::take_arrived`]).
 //!
 //! What a newcomer would get wrong: nobody here waits. A question that cannot be asked is answered at once, with the reason, and
 //! Raft asks again as it sees fit. Deadlines of answers are Raft's; what it no longer waits for is dropped here.
@@ -20,6 +21,9 @@ mod figures;
 mod group_tests;
 mod hearing;
 mod links;
+mod publishing;
+#[cfg(test)]
+mod publishing_tests;
 mod sending;
 mod surroundings;
 #[cfg(test)]
@@ -182,7 +186,8 @@ impl Peers {
 
     /// True if [`fill`](Peers::fill) would do something: the core must not sleep.
     pub fn has_work(&self) -> bool {
-        !self.0.answers.borrow().is_empty() || self.0.links.borrow().has_work()
+        let links = &mut *self.0.links.borrow_mut();
+        !self.0.answers.borrow().is_empty() || links.has_work() || links.has_published()
     }
 
     /// Gives the ring what is to be sent, and dials. To be called before the core sleeps and after its tasks have run; true if
@@ -192,7 +197,8 @@ impl Peers {
         for answered in self.0.answers.borrow_mut().drain(..) {
             links.answer(answered, now);
         }
-        links.fill(ring, now)
+        let has_said = links.say_published(now);
+        links.fill(ring, now) || has_said
     }
 
     /// Looks after deadlines; to be called about ten times a second while [`has_deadlines`](Peers::has_deadlines).

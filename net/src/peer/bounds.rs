@@ -27,7 +27,7 @@ impl Bounds {
     /// The longest message of a kind.
     pub(super) fn bytes_max(&self, kind: Kind) -> u32 {
         match kind {
-            Kind::AppendEntries | Kind::AppendEntriesTo => self.message_bytes_max,
+            Kind::AppendEntries | Kind::AppendEntriesTo | Kind::Publish => self.message_bytes_max,
             _ => self.message_bytes_max.min(CONTROL_BYTES_MAX),
         }
     }

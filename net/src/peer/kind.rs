@@ -18,6 +18,8 @@ pub enum Lane {
     Snapshots,
     /// Commands of one client of the dialing node, and their replies: no frames, see PEER.md.
     Clients,
+    /// Messages that clients of the dialing node have published.
+    Published,
 }
 
 impl Lane {
@@ -28,11 +30,12 @@ impl Lane {
             Lane::Votes => 2,
             Lane::Snapshots => 3,
             Lane::Clients => 4,
+            Lane::Published => 5,
         }
     }
 
     pub(super) fn of(code: u8) -> Option<Lane> {
-        let all = [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients];
+        let all = [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients, Lane::Published];
         all.into_iter().find(|lane| lane.code() == code)
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Lane {
             Lane::Votes => "votes",
             Lane::Snapshots => "snapshots",
             Lane::Clients => "clients",
+            Lane::Published => "published",
         })
     }
 }
@@ -115,6 +119,10 @@ pub enum Kind {
     SnapshotAnswer = 69,
     /// A snapshot's description and list of files, for the member that it names.
     SnapshotBeginTo = 70,
+    /// Messages that clients have published.
+    Publish = 80,
+    /// The answer to them.
+    PublishAnswer = 81,
 }
 
 /// The place of a kind.
@@ -150,8 +158,9 @@ const fn row(kind: Kind, name: &'static str, since: u16, place: Place, is_bulk: 
 const ENTRIES: Place = Place::Only(Lane::Entries);
 const VOTES: Place = Place::Only(Lane::Votes);
 const SNAPSHOTS: Place = Place::Only(Lane::Snapshots);
+const PUBLISHED: Place = Place::Only(Lane::Published);
 
-const ROWS: [Row; 31] = [
+const ROWS: [Row; 33] = [
     row(Kind::Greeting, "greeting", 0, Place::Before, false, false),
     row(Kind::Proof, "proof", 0, Place::Before, false, false),
     row(Kind::Refusal, "refusal", 0, Place::Anywhere, false, false),
@@ -183,6 +192,8 @@ const ROWS: [Row; 31] = [
     row(Kind::SnapshotEnd, "snapshot-end", 1, SNAPSHOTS, true, true),
     row(Kind::SnapshotAnswer, "snapshot-answer", 1, SNAPSHOTS, false, true),
     row(Kind::SnapshotBeginTo, "snapshot-begin-to", 2, SNAPSHOTS, true, true),
+    row(Kind::Publish, "publish", 2, PUBLISHED, true, false),
+    row(Kind::PublishAnswer, "publish-answer", 2, PUBLISHED, false, false),
 ];
 
 /// Places in [`ROWS`] by a kind's number; [`NO_ROW`] for those that no kind has.
@@ -284,10 +295,10 @@ mod tests {
         assert!(Kind::AppendEntries.goes_by(Some(Lane::Entries)) && !Kind::AppendEntries.goes_by(Some(Lane::Votes)));
         assert!(!Kind::AppendEntries.goes_by(None) && !Kind::Unable.goes_by(None));
         assert!(Kind::Greeting.goes_by(None) && !Kind::Greeting.goes_by(Some(Lane::Votes)));
-        for lane in [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients] {
+        for lane in [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients, Lane::Published] {
             assert!(Kind::Unable.goes_by(Some(lane)) && Kind::Refusal.goes_by(Some(lane)));
             assert_eq!(Lane::of(lane.code()), Some(lane));
         }
-        assert_eq!(Lane::of(0).or(Lane::of(5)), None);
+        assert_eq!(Lane::of(0).or(Lane::of(6)), None);
     }
 }

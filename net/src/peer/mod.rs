@@ -38,9 +38,9 @@ pub use ids::{GroupNumber, LogId, NodeNumber, RequestId, Vote};
 pub use kind::{Kind, Lane};
 pub use link::{Heard, Link};
 pub use messages::{
-    AppendAnswer, AppendEntries, Heartbeat, HeartbeatAnswer, Message, ReadIndexAnswer, Recipient, Record, Refusal,
-    RefusalReason, Replica, ReplicaAnswer, SnapshotBegin, SnapshotFile, SnapshotPiece, SnapshotPosition,
-    TransferAnswer, TransferLeader, Unable, UnableReason, VoteAnswer, VoteRequest,
+    AppendAnswer, AppendEntries, Heartbeat, HeartbeatAnswer, Message, PublishedMessage, ReadIndexAnswer, Recipient,
+    Record, Refusal, RefusalReason, Replica, ReplicaAnswer, SnapshotBegin, SnapshotFile, SnapshotPiece,
+    SnapshotPosition, TransferAnswer, TransferLeader, Unable, UnableReason, VoteAnswer, VoteRequest,
 };
 pub use outbox::Outbox;
 pub use push_error::PushError;

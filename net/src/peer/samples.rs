@@ -8,7 +8,7 @@ use proptest::sample::select;
 
 use super::*;
 
-pub(super) const LANES: [Lane; 3] = [Lane::Entries, Lane::Votes, Lane::Snapshots];
+pub(super) const LANES: [Lane; 4] = [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Published];
 
 /// A message with the group and request of its frames.
 pub(super) type Sent = (GroupNumber, RequestId, Message);
@@ -35,6 +35,10 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
         checkpoint: 0xc0ffee,
         meta: Bytes::from_static(b"meta"),
         files: vec![file("000012.sst", 64 << 20, 0xe306_9283), file("CURRENT", 16, 1)],
+    };
+    let published = |channel: &'static str, message: &'static str| PublishedMessage {
+        channel: Bytes::from_static(channel.as_bytes()),
+        message: Bytes::from_static(message.as_bytes()),
     };
     vec![
         (Lane::Votes, Message::Refusal(Refusal::new(RefusalReason::Closing, "bye"))),
@@ -85,6 +89,9 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
         (Lane::Snapshots, Message::SnapshotAck(position)),
         (Lane::Snapshots, Message::SnapshotEnd),
         (Lane::Snapshots, Message::SnapshotAnswer(vote(5, 0xa1, true))),
+        (Lane::Published, Message::Publish(vec![published("news", "hello"), published("x", "")])),
+        (Lane::Published, Message::Publish(Vec::new())),
+        (Lane::Published, Message::PublishAnswer(true)),
     ]
 }
 
@@ -202,6 +209,15 @@ fn any_of_snapshots(body_bytes_max: usize) -> impl Strategy<Value = Message> {
     ]
 }
 
+fn any_of_published(body_bytes_max: usize) -> impl Strategy<Value = Message> {
+    let published = (any_body(20), any_body(body_bytes_max));
+    let published = published.prop_map(|(channel, message)| PublishedMessage { channel, message });
+    prop_oneof![
+        3 => vec(published, 0..12).prop_map(Message::Publish),
+        1 => any::<bool>().prop_map(Message::PublishAnswer),
+    ]
+}
+
 /// Any message of a lane; those with bodies have up to `body_bytes_max` bytes in each. Some name the member that they are for.
 pub(super) fn any_message(lane: Lane, body_bytes_max: usize) -> BoxedStrategy<Message> {
     let message = any_nameless(lane, body_bytes_max);
@@ -218,6 +234,7 @@ fn any_nameless(lane: Lane, body_bytes_max: usize) -> BoxedStrategy<Message> {
         .boxed(),
         Lane::Votes => any_of_votes().boxed(),
         Lane::Snapshots => any_of_snapshots(body_bytes_max).boxed(),
+        Lane::Published => any_of_published(body_bytes_max).boxed(),
         // It has no frames of its own.
         Lane::Clients => any_reason().boxed(),
     };

@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) -> usize {
     greet(data);
     let Some((&first, data)) = data.split_first() else { return 0 };
     let mut longest = 0;
-    let lane = [Lane::Entries, Lane::Votes, Lane::Snapshots][usize::from(first % 3)];
+    let lane = [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Published][usize::from(first % 4)];
     for stream in [data.to_vec(), frames(data)] {
         let whole = decode(lane, [stream.as_slice()]);
         assert_eq!(decode(lane, stream.chunks(usize::from(first) + 1)), whole);
@@ -45,7 +45,7 @@ fn frames(mut data: &[u8]) -> Vec<u8> {
         let [kind, flags, group, request, total, place, length] = *head;
         let (given, rest) = rest.split_at(usize::from(length).min(rest.len()));
         data = rest;
-        let (kind, is_piece) = (kind % 80, flags & 1 != 0);
+        let (kind, is_piece) = (kind % 82, flags & 1 != 0);
         let group = if group == u8::MAX { u64::MAX } else { u64::from(group % 4) };
         let mut payload = given.to_vec();
         let mut of_piece = None;

@@ -11,6 +11,7 @@ mod blocking_moves;
 mod blocking_streams;
 mod clients;
 mod cluster;
+mod cluster_pubsub;
 mod cold;
 mod compatibility;
 mod copies;

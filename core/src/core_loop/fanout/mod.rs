@@ -11,6 +11,7 @@ mod announced;
 mod directory;
 mod key_events;
 mod moved;
+mod other_nodes;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::session_commands::FanoutOrder;
 
 use announced::Announced;
 use directory::{Directory, Receivers};
+use other_nodes::tell_other_nodes;
 
 /// The subscribers of a core, and what is due to them.
 #[derive(Default)]
@@ -259,6 +261,7 @@ impl Core {
             FanoutOrder::Publish(published) => {
                 let receivers = directory.receivers(published.audience, &published.channel);
                 reply.integer(receivers.count);
+                tell_other_nodes(self.peers.as_ref(), &self.routing, &published);
                 hand_on(&mut self.fanout, &mut self.outbox, self.id, published, receivers);
             }
             FanoutOrder::Channels(audience, pattern) => {
@@ -290,6 +293,7 @@ impl Core {
             let receivers = self.fanout.directory.receivers(audience, channel);
             let published =
                 Published { audience, channel: channel.into(), message: message.into(), patterns: Vec::new() };
+            tell_other_nodes(self.peers.as_ref(), &self.routing, &published);
             hand_on(&mut self.fanout, &mut self.outbox, self.id, published, receivers);
         }
         reply

@@ -3,7 +3,7 @@
 use crate::peer::samples::one_of_each;
 
 /// The payloads of [`one_of_each`], field by field in hex; blanks mean nothing.
-const PAYLOADS: [&str; 38] = [
+const PAYLOADS: [&str; 41] = [
     "1000 0300 627965",
     "0000 0200 0400 736f6f6e",
     "0200 0700 0500 7468657265",
@@ -50,6 +50,9 @@ const PAYLOADS: [&str; 38] = [
     "02000000 0100000001000000",
     "",
     "0500000000000000 a100000000000000 01",
+    "02000000  04000000 05000000  01000000 00000000  6e65777368656c6c6f78",
+    "00000000",
+    "01",
 ];
 
 #[test]

@@ -6,6 +6,7 @@
 mod append;
 mod elections;
 mod heartbeats;
+mod published;
 mod read_index;
 mod reasons;
 mod recipient;
@@ -24,6 +25,7 @@ use super::push_error::PushError;
 pub use append::{AppendAnswer, AppendEntries, Record};
 pub use elections::{TransferAnswer, TransferLeader, VoteAnswer, VoteRequest};
 pub use heartbeats::{Heartbeat, HeartbeatAnswer};
+pub use published::PublishedMessage;
 pub use read_index::ReadIndexAnswer;
 pub use reasons::{Refusal, RefusalReason, Unable, UnableReason};
 pub use recipient::Recipient;
@@ -93,6 +95,10 @@ pub enum Message {
     SnapshotEnd,
     /// The receiver's vote: it has installed the snapshot, unless its vote is higher than the sender's.
     SnapshotAnswer(Vote),
+    /// Messages that clients of a node have published, for the subscribers of another, [`PublishedMessage::COUNT_MAX`] at most.
+    Publish(Vec<PublishedMessage>),
+    /// The answer to it: true once the subscribers are given all of them, false if none is taken since too many wait.
+    PublishAnswer(bool),
 }
 
 /// A message as it goes into frames.
@@ -144,6 +150,8 @@ impl Message {
             Message::SnapshotAck(_) => Kind::SnapshotAck,
             Message::SnapshotEnd => Kind::SnapshotEnd,
             Message::SnapshotAnswer(_) => Kind::SnapshotAnswer,
+            Message::Publish(_) => Kind::Publish,
+            Message::PublishAnswer(_) => Kind::PublishAnswer,
         }
     }
 
@@ -184,6 +192,8 @@ impl Message {
             Message::SnapshotResume(position) | Message::SnapshotAck(position) => position.put(&mut head),
             Message::SnapshotPiece(piece) => return piece.encode(),
             Message::SnapshotAnswer(vote) => vote.put(&mut head),
+            Message::Publish(messages) => return published::encode(messages),
+            Message::PublishAnswer(are_taken) => head.put_u8(u8::from(are_taken)),
         }
         Ok(Encoded::new(kind, head))
     }
@@ -200,6 +210,7 @@ impl Message {
                 return Ok(Message::AppendEntriesTo(to, append));
             }
             Kind::SnapshotPiece => return SnapshotPiece::decode(payload.into_bytes()).map(Message::SnapshotPiece),
+            Kind::Publish => return published::decode(payload.into_bytes()).map(Message::Publish),
             _ => {}
         }
         let fields = &mut Fields::new(kind, payload.as_slice());
@@ -230,7 +241,13 @@ impl Message {
             Kind::SnapshotAck => Message::SnapshotAck(SnapshotPosition::read(fields)?),
             Kind::SnapshotEnd => Message::SnapshotEnd,
             Kind::SnapshotAnswer => Message::SnapshotAnswer(fields.vote()?),
-            Kind::Greeting | Kind::Proof | Kind::AppendEntries | Kind::AppendEntriesTo | Kind::SnapshotPiece => {
+            Kind::PublishAnswer => Message::PublishAnswer(fields.flag()?),
+            Kind::Greeting
+            | Kind::Proof
+            | Kind::AppendEntries
+            | Kind::AppendEntriesTo
+            | Kind::SnapshotPiece
+            | Kind::Publish => {
                 return Err(fields.malformed("it is no message by itself"));
             }
         };
