@@ -1245,6 +1245,9 @@ pub mod peers {
     /// are less than [`QUEUE_BYTES_MAX`], so that nobody is cut off for them.
     pub const PUBLISHED_UNANSWERED_BYTES: usize = 4 << 20;
 
+    /// Batches that a core says to all nodes together in one turn, those included that fail at once since nobody can be reached.
+    pub const PUBLISHED_BATCHES_PER_TURN: usize = 4;
+
     /// Batches that one node has heard and not answered: the next one is on its way while the one before is answered.
     pub const PUBLISHED_BATCHES: usize = 4;
 

@@ -8,7 +8,7 @@ pub const VALUE_BYTES: u32 = 64;
 /// Keys that are drawn from (`-r`).
 pub const KEY_COUNT: u32 = 1_000_000;
 
-/// What the clients ask, again and again.
+/// The requests that the clients send, again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Test {
     /// `SET` of a random key.
@@ -61,7 +61,7 @@ return count";
 /// The channel of [`Test::Publish`].
 pub const CHANNEL: &str = "news";
 
-/// What asks a test's requests.
+/// The program that sends the requests of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asker {
     /// redis-benchmark, by a test of its own (`-t`).
@@ -323,6 +323,7 @@ mod tests {
             all().filter(|&load| filter.takes(load)).count()
         };
         assert_eq!((takes("set"), takes("SET -c 50"), takes("set -c 50 -P 1"), takes("mset")), (5, 2, 1, 5));
-        assert_eq!((takes("multi"), takes("multi-any"), takes("zadd -c 50 -P 1")), (1, 1, 0));
+        assert_eq!((takes("multi"), takes("multi-any"), takes("zadd -c 50 -P 16")), (1, 1, 1));
+        assert!("zadd -c 50 -P 1".parse::<Filter>().is_err());
     }
 }

@@ -19,7 +19,7 @@ use super::placement;
 
 /// Keys that a transaction sets.
 const KEYS: u64 = 5;
-/// Lines of a transaction's replies: one for `MULTI` and each command that is queued, the head of `EXEC`'s reply, and what is in it.
+/// Lines of a transaction's replies: one for `MULTI`, one for each command that is queued, the head of `EXEC`'s and what is in it.
 const REPLY_LINES: u64 = 1 + KEYS + 1 + KEYS;
 
 /// The things that the connections share.

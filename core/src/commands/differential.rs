@@ -315,7 +315,7 @@ fn compare_with_redis(begin: &dyn Fn(u64) -> RandomCommands) {
 #[test]
 fn a_store_that_freezes_and_is_opened_anew_all_the_time_answers_as_plain_rows() {
     for commands in [
-        RandomCommands::with_drawing(7),
+        RandomCommands::with_newer(7),
         RandomCommands::only(7, of_streams),
         RandomCommands::only(7, of_positions),
         RandomCommands::of_sort(7),

@@ -58,7 +58,7 @@ impl<'a> ScanOptions<'a> {
 pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, kind: Type) -> Outcome {
     let cursor = parse_cursor(args[2])?;
     let (mut elements, mut count, mut next) = (Vec::new(), 0, None);
-    if let Some(names) = context.keyspace.names(args[1], kind)? {
+    if let Some(names) = context.keyspace.names_uncounted(args[1], kind)? {
         let options = ScanOptions::read(args)?;
         // As Redis does with what it keeps in one piece.
         let few = if names.len() <= limits::SCANNED_WHOLE_NAMES_MAX { names.len() } else { 0 };

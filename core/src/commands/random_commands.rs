@@ -24,6 +24,8 @@ pub(crate) struct RandomCommands {
     drawn: usize,
     /// True if commands are drawn that draw random numbers themselves.
     has_drawing: bool,
+    /// True if commands are drawn that the redis-server beside which others are compared does not have.
+    has_newer: bool,
     /// The templates to draw from, if not all.
     chosen: Vec<&'static str>,
     /// Ids that were drawn for entries of streams last.
@@ -36,6 +38,7 @@ impl RandomCommands {
             random: Random::new(seed),
             drawn: 0,
             has_drawing: false,
+            has_newer: false,
             chosen: Vec::new(),
             recent_ids: Vec::new(),
         }
@@ -44,6 +47,11 @@ impl RandomCommands {
     /// The same, with commands that draw random numbers: for two executions in which those are the same.
     pub(crate) fn with_drawing(seed: u64) -> RandomCommands {
         RandomCommands { has_drawing: true, ..RandomCommands::new(seed) }
+    }
+
+    /// The same, with those besides that a later version of Redis has.
+    pub(crate) fn with_newer(seed: u64) -> RandomCommands {
+        RandomCommands { has_newer: true, ..RandomCommands::with_drawing(seed) }
     }
 
     /// The same, with the commands alone whose templates `is_chosen` says: their keys are seldom of another type then, and they
@@ -69,7 +77,7 @@ impl RandomCommands {
         let mut words = Vec::new();
         let template = match self.chosen.len() {
             0 if self.has_drawing && self.one_in(20) => self.pick(DRAWING_TEMPLATES),
-            0 if self.has_drawing && self.one_in(20) => self.pick(NEWER_TEMPLATES),
+            0 if self.has_newer && self.one_in(20) => self.pick(NEWER_TEMPLATES),
             0 => self.pick(TEMPLATES),
             count => self.chosen[self.random.below(count as u64) as usize].to_owned(),
         };

@@ -93,8 +93,14 @@ impl Core {
                 }
             }
         }
-        count += self.take_published();
-        count += self.take_arrived();
+        // By turns: neither takes all the room that there is from the other for long.
+        if self.fanout.takes_arrived_first() {
+            count += self.take_arrived();
+            count += self.take_published();
+        } else {
+            count += self.take_published();
+            count += self.take_arrived();
+        }
         // Their replies are bounded by the turn: what is left is taken in the next one.
         while self.outbox.has_room_for_replies(self.id)
             && let Some((shard, client, rows)) = self.cold_reads.fetched.pop()

@@ -26,8 +26,10 @@ use crate::limits::peers as limits;
 /// Messages that other nodes have yet to hear of this core's clients, and those that they have said.
 #[derive(Default)]
 pub(super) struct Publishing {
-    /// The nodes that have yet to hear or to answer something.
+    /// The nodes that have yet to hear or to answer something, by their numbers.
     nodes: Vec<ToNode>,
+    /// The place of the node that is told first next time.
+    first: usize,
     /// Batches of other nodes, in the order in which they came.
     arrived: VecDeque<Arrived>,
     /// Bytes of those.
@@ -151,11 +153,14 @@ impl Links {
         if self.publishing.nodes.is_empty() {
             return false;
         }
-        let mut has_said = false;
         let mut nodes = std::mem::take(&mut self.publishing.nodes);
-        for to in &mut nodes {
+        // Another one comes first each time: one that cannot be reached would use up what may be said in a turn.
+        self.publishing.first = (self.publishing.first + 1) % nodes.len();
+        let (last, first) = nodes.split_at_mut(self.publishing.first);
+        let mut left = limits::PUBLISHED_BATCHES_PER_TURN;
+        for to in first.iter_mut().chain(last) {
             to.settle(&mut self.figures);
-            while !to.queue.is_empty() && to.may_be_told() {
+            while left > 0 && !to.queue.is_empty() && to.may_be_told() {
                 let batch = to.next_batch();
                 let (count, bytes) = (batch.len(), bytes_of(&batch));
                 let (answer, answered) = oneshot::channel();
@@ -166,12 +171,12 @@ impl Links {
                 to.unanswered.push_back(Said { answered, count, bytes });
                 // A node that cannot be reached has answered so at once.
                 to.settle(&mut self.figures);
-                has_said = true;
+                left -= 1;
             }
         }
         nodes.retain(|to| !to.is_idle());
         self.publishing.nodes = nodes;
-        has_said
+        left < limits::PUBLISHED_BATCHES_PER_TURN
     }
 
     /// Takes in what clients of another node have published.
@@ -202,10 +207,10 @@ impl Peers {
         let links = &mut *self.0.links.borrow_mut();
         let (publishing, figures) = (&mut links.publishing, &mut links.figures);
         for node in nodes {
-            let known = publishing.nodes.iter().position(|to| to.node == node);
-            let at = known.unwrap_or_else(|| {
-                publishing.nodes.push(ToNode::new(node));
-                publishing.nodes.len() - 1
+            let known = publishing.nodes.binary_search_by_key(&node, |to| to.node);
+            let at = known.unwrap_or_else(|at| {
+                publishing.nodes.insert(at, ToNode::new(node));
+                at
             });
             publishing.nodes[at].push(published.clone(), figures);
         }

@@ -27,15 +27,16 @@ pub(super) struct Expiry {
     pub(super) floor_ms: u64,
     /// No hash with fields that were due before this is left.
     pub(super) fields_floor_ms: u64,
-    /// True if fields had deadlines when they were looked for last.
-    pub(super) has_fields: bool,
+    /// No field has a deadline before this; none has any if it is the highest number. Looked for anew once it has passed: a look
+    /// walks over the traces of deadlines that were moved or deleted.
+    pub(super) fields_next_ms: u64,
     /// The term in which that was found.
     pub(super) term: u64,
     /// Snapshots that had been installed by then.
     pub(super) installs: u64,
 }
 
-/// What is deleted for its deadline.
+/// Kinds of things that are deleted for their deadlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Keys,
@@ -67,11 +68,14 @@ impl Shard {
         let is_new_term = std::mem::replace(&mut self.expiry.term, status.term) != status.term;
         if is_new_term || std::mem::replace(&mut self.expiry.installs, installs) != installs {
             // The rows may have come from another leader meanwhile, as they are.
-            (self.expiry.floor_ms, self.expiry.fields_floor_ms) = (0, 0);
+            (self.expiry.floor_ms, self.expiry.fields_floor_ms, self.expiry.fields_next_ms) = (0, 0, 0);
         }
         let (now_ms, earliest_ms) = {
             let mut machine = self.machine.borrow_mut();
             let now_ms = machine.advance_time(now_ms);
+            if let Some(field_ms) = machine.scratch.take_earliest_field_deadline_ms() {
+                self.expiry.fields_next_ms = self.expiry.fields_next_ms.min(field_ms);
+            }
             (now_ms.min(self.holding.expiry_until_ms()), machine.scratch.take_earliest_deadline_ms())
         };
         // An entry may have been on its way for so long that a deadline it set was below the floor when it was applied.
@@ -93,6 +97,9 @@ impl Shard {
     /// Returns whether some of what is `due` is there; `None` if that is not known yet.
     fn is_due(&mut self, due: Due, now_ms: u64, host: &mut impl ShardHost) -> Option<bool> {
         let floor_ms = *self.expiry.floor_ms(due);
+        if due == Due::Fields && now_ms <= self.expiry.fields_next_ms {
+            return Some(false);
+        }
         let mut next_ms = None;
         let found = self.machine.borrow_mut().reading(now_ms, |execution| {
             let is_on_disk = execution.store.has_rows_on_disk();
@@ -101,8 +108,11 @@ impl Shard {
             let is_due = match due {
                 Due::Keys => keyspace.has_due(floor_ms)?,
                 Due::Fields => {
-                    next_ms = keyspace.next_field_deadline_ms(floor_ms)?;
-                    next_ms.is_some_and(|next_ms| next_ms < now_ms)
+                    let is_due = keyspace.has_due_fields(floor_ms)?;
+                    if !is_due {
+                        next_ms = keyspace.next_field_deadline_ms(floor_ms)?;
+                    }
+                    is_due
                 }
             };
             if is_due && is_on_disk {
@@ -115,8 +125,8 @@ impl Shard {
         });
         match found {
             Ok(is_due) => {
-                if due == Due::Fields {
-                    self.expiry.has_fields = next_ms.is_some();
+                if due == Due::Fields && !is_due {
+                    self.expiry.fields_next_ms = next_ms.unwrap_or(u64::MAX);
                 }
                 Some(is_due)
             }

@@ -575,8 +575,9 @@ impl Shard {
     /// Returns whether any key has a deadline, or any field, as far as a leader knows.
     pub fn has_deadlines(&self) -> bool {
         let machine = self.machine.borrow();
-        let has_new = machine.scratch.earliest_deadline_ms().is_some();
-        has_new || self.expiry.has_fields || machine.store.counters().deadlines.iter().any(|&count| count > 0)
+        let may_have_fields = || machine.scratch.has_new_field_deadline() || self.expiry.fields_next_ms < u64::MAX;
+        machine.store.counters().deadlines.iter().any(|&count| count > 0)
+            || (self.group.is_leader() && may_have_fields())
     }
 
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.

@@ -240,11 +240,16 @@ impl Keyspace<'_> {
     /// # Errors
     /// As [`Keyspace::cold_due`]; [`Error::Cold`] if the fields are cold.
     pub fn cold_due_fields(&self, count_max: usize, from_ms: u64, cold: &mut ColdRows) -> Result<()> {
+        let mut left = count_max;
         for (db, key) in self.due(Due::Fields, count_max, from_ms)? {
+            if left == 0 {
+                // As many as are removed at once.
+                break;
+            }
             let Some(Lookup { record, prior }) = note(self.lookup_in(db, &key), cold)? else { continue };
             let Some(record) = record.filter(|record| !record.is_packed()) else { continue };
             let collection = Collection::read(db, &key, record.kind(), record.body(), prior);
-            field_deadlines::look_for_expired(self, &collection.ok_or_else(|| damaged(&key))?, count_max)?;
+            left -= field_deadlines::look_for_expired(self, &collection.ok_or_else(|| damaged(&key))?, left)?;
         }
         Ok(())
     }

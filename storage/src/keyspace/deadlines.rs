@@ -44,7 +44,7 @@ impl Keyspace<'_> {
         }
         if let Some(deadline_ms) = to_ms {
             self.rows.put(&key::deadline_key(Due::Fields, deadline_ms, self.db, key), &[]);
-            self.scratch.note_deadline(deadline_ms);
+            self.scratch.note_field_deadline(deadline_ms);
         }
     }
 
@@ -107,8 +107,13 @@ impl Keyspace<'_> {
 
     /// Returns whether a key of any database has a deadline from `from_ms` on that has passed.
     pub fn has_due(&self, from_ms: u64) -> Result<bool> {
+        self.is_any_due(Due::Keys, from_ms)
+    }
+
+    /// Returns whether one in the index of what is `due` from `from_ms` on has passed.
+    pub(super) fn is_any_due(&self, due: Due, from_ms: u64) -> Result<bool> {
         let mut is_due = false;
-        self.scan_deadlines(Due::Keys, from_ms, self.now_ms, &mut |_, _, _| {
+        self.scan_deadlines(due, from_ms, self.now_ms, &mut |_, _, _| {
             is_due = true;
             ControlFlow::Break(())
         })?;

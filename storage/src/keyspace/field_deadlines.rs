@@ -160,14 +160,15 @@ pub(super) fn expired_count(keyspace: &Keyspace<'_>, collection: &Collection) ->
 }
 
 /// Looks at the first `count_max` fields of a hash of rows that are past their deadline, and at the one behind them.
-pub(super) fn look_for_expired(keyspace: &Keyspace<'_>, collection: &Collection, count_max: usize) -> Result<()> {
-    let Some(due_ms) = collection.fields_due_ms else { return Ok(()) };
+pub(super) fn look_for_expired(keyspace: &Keyspace<'_>, collection: &Collection, count_max: usize) -> Result<usize> {
+    let Some(due_ms) = collection.fields_due_ms else { return Ok(0) };
     let mut left = count_max;
     scan_order(keyspace, collection, due_ms, u64::MAX, &mut |deadline_ms, _| {
         let goes_on = deadline_ms < keyspace.now_ms && left > 0;
         left = left.saturating_sub(1);
         if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })
+    })?;
+    Ok(count_max - left)
 }
 
 /// Finds the deadlines of fields that are asked for in the order of their rows: so many at once, and each once.
@@ -333,7 +334,13 @@ impl Hash {
 }
 
 impl Keyspace<'_> {
-    /// The earliest deadline of a field, of a hash of any database, that lies at `from_ms` or later, in Unix milliseconds.
+    /// Returns whether a field of a hash of any database has a deadline from `from_ms` on that has passed.
+    pub fn has_due_fields(&self, from_ms: u64) -> Result<bool> {
+        self.is_any_due(Due::Fields, from_ms)
+    }
+
+    /// The earliest deadline of a field, of a hash of any database, that lies at `from_ms` or later, in Unix milliseconds. It walks
+    /// over the traces of all before it that were moved or deleted.
     pub fn next_field_deadline_ms(&self, from_ms: u64) -> Result<Option<u64>> {
         let mut next_ms = None;
         self.scan_deadlines(Due::Fields, from_ms, u64::MAX, &mut |deadline_ms, _, _| {
@@ -367,7 +374,9 @@ impl Keyspace<'_> {
         let held = lookup.record.as_ref().map(|record| Held::read(self, key, &lookup, record)).transpose()?;
         drop(lookup);
         let Some(held) = held else {
-            assert!(prior.stored, "the index of fields names only keys that are stored");
+            if !prior.stored {
+                return Err(damaged(key));
+            }
             self.remove_row(key, prior);
             return Ok(1);
         };
@@ -379,7 +388,10 @@ impl Keyspace<'_> {
             }
             Held::Rows(_) => self.delete_expired_rows(&mut hash, count_max)?,
         };
-        assert!(count > 0, "the index of fields names only hashes with such a deadline");
+        if count == 0 {
+            // The index named it for a field that it does not have.
+            return Err(damaged(key));
+        }
         hash.save(self)?;
         if hash.is_empty() {
             self.notify(EventClasses::GENERIC, "del", key);

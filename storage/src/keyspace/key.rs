@@ -118,7 +118,7 @@ pub enum RowKind {
     Element = 0x01,
 }
 
-/// What has deadlines, each with rows of its own in the order of time.
+/// Kinds of things with deadlines, each with rows of its own in the order of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Due {

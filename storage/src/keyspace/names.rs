@@ -45,16 +45,27 @@ impl Keyspace<'_> {
     /// # Panics
     /// If collections of the type `kind` have no names.
     pub fn names(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
+        let Some(mut names) = self.names_uncounted(key, kind)? else { return Ok(None) };
+        if names.has_expired
+            && let Held::Rows(collection) = &*names.held
+        {
+            names.len = names.len.saturating_sub(field_deadlines::expired_count(self, collection)?);
+        }
+        Ok(Some(names))
+    }
+
+    /// The same for a walk: what is past its deadline is in their number still, so that nobody counts that with each page.
+    ///
+    /// # Errors
+    /// As [`Keyspace::names`].
+    ///
+    /// # Panics
+    /// As [`Keyspace::names`].
+    pub fn names_uncounted(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
         let Some(held) = self.held(key, kind)? else { return Ok(None) };
-        let (mut len, mut has_expired) = (held.len(), false);
-        if let Held::Rows(collection) = &held
-            && field_deadlines::has_expired(self, collection)
-        {
-            len = len.saturating_sub(field_deadlines::expired_count(self, collection)?);
-            has_expired = true;
-        }
-        Ok(Some(Names { held: Arc::new(held), len, has_expired }))
+        let has_expired = matches!(&held, Held::Rows(collection) if field_deadlines::has_expired(self, collection));
+        Ok(Some(Names { len: held.len(), held: Arc::new(held), has_expired }))
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Scratch {
     counts: Cell<KeyCounts>,
     /// The earliest deadline that was stored, if any was.
     pub(super) earliest_deadline_ms: Option<u64>,
+    /// The earliest one of a field among those.
+    earliest_field_deadline_ms: Option<u64>,
     /// Keys whose writes somebody wants to hear of, if there are any.
     watch: Option<Box<KeyWatch>>,
     /// True if libraries of functions have come or gone.
@@ -118,6 +120,23 @@ impl Scratch {
     pub(super) fn note_deadline(&mut self, deadline_ms: u64) {
         let earliest_ms = &mut self.earliest_deadline_ms;
         *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
+    }
+
+    /// Notes a deadline of a field that was stored.
+    pub(super) fn note_field_deadline(&mut self, deadline_ms: u64) {
+        self.note_deadline(deadline_ms);
+        let earliest_ms = &mut self.earliest_field_deadline_ms;
+        *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
+    }
+
+    /// Returns whether a field has got a deadline since [`Scratch::take_earliest_field_deadline_ms`].
+    pub fn has_new_field_deadline(&self) -> bool {
+        self.earliest_field_deadline_ms.is_some()
+    }
+
+    /// The earliest deadline that a field got since this was asked last, if any did. It may be one of a command that was undone.
+    pub fn take_earliest_field_deadline_ms(&mut self) -> Option<u64> {
+        self.earliest_field_deadline_ms.take()
     }
 
     /// The earliest deadline as it stands, for [`Scratch::set_earliest_deadline_ms`].

@@ -141,16 +141,16 @@ impl Keyspace<'_> {
     pub fn copy_key(&mut self, key: &[u8], to_db: u8, to: &[u8]) -> Result<bool> {
         let from_db = self.db;
         assert!((from_db, key) != (to_db, to), "a key cannot replace itself");
-        let (source, deadline_ms, fields_due_ms) = match self.source(key)? {
+        let (source, (deadline_ms, fields_due_ms)) = match self.source(key)? {
             None => return Ok(false),
-            Some((Source::String(value), deadline_ms, _)) => {
+            Some((Source::String(value), (deadline_ms, _))) => {
                 self.select(to_db);
                 self.put_anew();
                 let done = self.set_string(to, &value, deadline_ms);
                 self.select(from_db);
                 return done.map(|()| true);
             }
-            Some((Source::Packed(kind, body), deadline_ms, fields_due_ms)) => {
+            Some((Source::Packed(kind, body), (deadline_ms, fields_due_ms))) => {
                 self.select(to_db);
                 self.put_anew();
                 let done =
@@ -158,7 +158,7 @@ impl Keyspace<'_> {
                 self.select(from_db);
                 return if done? { Ok(true) } else { Err(damaged(key)) };
             }
-            Some((Source::Collection(source), deadline_ms, fields_due_ms)) => (source, deadline_ms, fields_due_ms),
+            Some((Source::Collection(source), deadlines)) => (source, deadlines),
         };
         self.select(to_db);
         let target = self.replacement(to, source.kind());
@@ -175,8 +175,8 @@ impl Keyspace<'_> {
         Ok(true)
     }
 
-    /// The rows to be copied, the deadline, and the earliest of the fields.
-    fn source(&self, key: &[u8]) -> Result<Option<(Source, Option<u64>, Option<u64>)>> {
+    /// The rows to be copied, and with them the deadline and the earliest one of the fields.
+    fn source(&self, key: &[u8]) -> Result<Option<(Source, Deadlines)>> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = &record else { return Ok(None) };
         let source = match record.kind() {
@@ -184,7 +184,7 @@ impl Keyspace<'_> {
             kind if record.is_packed() => Source::Packed(kind, record.body().to_vec()),
             _ => Source::Collection(Box::new(self.open(key, record, prior)?)),
         };
-        Ok(Some((source, record.deadline_ms(), record.fields_due_ms())))
+        Ok(Some((source, (record.deadline_ms(), record.fields_due_ms()))))
     }
 
     /// Replaces whatever `key` holds by a packed collection. Returns false, having changed nothing, if it is not one.
@@ -234,6 +234,9 @@ impl Keyspace<'_> {
         Ok(true)
     }
 }
+
+/// The deadline of a key, and the earliest one of its fields.
+type Deadlines = (Option<u64>, Option<u64>);
 
 /// A key that is being copied.
 enum Source {

@@ -289,6 +289,11 @@ const NOT_ASKED: &[(&str, &str)] = &[
     ("function|flush", "it changes no key"),
     ("function|load", "it changes no key"),
     ("function|restore", "it changes no key"),
+    ("hexpire", "Redis 7.0 has it not: see `field_expiry.rs`"),
+    ("hexpireat", "Redis 7.0 has it not: see `field_expiry.rs`"),
+    ("hpersist", "Redis 7.0 has it not: see `field_expiry.rs`"),
+    ("hpexpire", "Redis 7.0 has it not: see `field_expiry.rs`"),
+    ("hpexpireat", "Redis 7.0 has it not: see `field_expiry.rs`"),
 ];
 
 fn words(line: &str) -> impl Iterator<Item = &str> {

@@ -9,6 +9,7 @@ use basalt_tests::{Client, RedisServer, Reply};
 use proptest::prelude::*;
 
 use crate::footer::seal;
+use crate::limits::VERSION_WRITTEN;
 use crate::value::Value;
 use crate::{Bounds, Error, read, size, write};
 
@@ -171,17 +172,17 @@ fn check(name: &str, payload: &[u8]) -> bool {
 #[test]
 fn damaged_payloads_are_refused_or_read() {
     for (name, value) in values() {
-        assert!(check(&name, &seal(value.clone())), "{name}");
+        assert!(check(&name, &seal(value.clone(), VERSION_WRITTEN)), "{name}");
         let step = value.len().div_ceil(400);
         let (mut refused, mut tried) = (0, 0);
         for at in (0..value.len()).step_by(step) {
             for byte in [value[at] ^ 1, value[at] ^ 0x80, value[at].wrapping_add(1), 0, 0x7F, 0x81, 0xFE, 0xFF] {
                 let mut damaged = value.clone();
                 damaged[at] = byte;
-                refused += usize::from(!check(&name, &seal(damaged)));
+                refused += usize::from(!check(&name, &seal(damaged, VERSION_WRITTEN)));
                 tried += 1;
             }
-            refused += usize::from(!check(&name, &seal(value[..at].to_vec())));
+            refused += usize::from(!check(&name, &seal(value[..at].to_vec(), VERSION_WRITTEN)));
             tried += 1;
         }
         assert!(refused * 20 > tried, "{name}: {refused} of {tried} were refused");
@@ -210,7 +211,7 @@ fn what_redis_takes_of_damaged_payloads_is_the_same_here() {
             for byte in [value[at] ^ 1, value[at].wrapping_sub(1), 0xFF] {
                 let mut damaged = value.clone();
                 damaged[at] = byte;
-                let payload = seal(damaged);
+                let payload = seal(damaged, VERSION_WRITTEN);
                 let Ok(here) = read(&payload, BOUNDS) else { continue };
                 if restore(&mut redis, &payload) != Reply::ok() {
                     continue;
@@ -241,7 +242,12 @@ fn what_is_larger_than_the_bounds_is_refused_before_it_takes_memory() {
         b"\x13\x80\xff\xff\xff\xff",
         b"\x05\x80\xff\xff\xff\xff\x01a",
     ] {
-        assert_eq!(read(&seal(bytes.to_vec()), BOUNDS), Err(Error::Malformed), "{}", bytes.escape_ascii());
+        assert_eq!(
+            read(&seal(bytes.to_vec(), VERSION_WRITTEN), BOUNDS),
+            Err(Error::Malformed),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
@@ -284,6 +290,6 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_value_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), encoding in 0..22u8) {
-        check("any bytes", &seal([&[encoding], &bytes[..]].concat()));
+        check("any bytes", &seal([&[encoding], &bytes[..]].concat(), VERSION_WRITTEN));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::footer::seal;
 use crate::kind;
+use crate::limits::VERSION_WRITTEN;
 use crate::listpack::Builder;
 use crate::value::{Stream, StreamId, Strings, Value};
 use crate::write::Writer;
@@ -91,14 +92,14 @@ fn of_pieces(kind: u8, pieces: &[Vec<u8>]) -> Vec<u8> {
         out.length(pieces.len() as u64);
     }
     pieces.iter().for_each(|piece| out.string(piece));
-    seal(out.bytes)
+    seal(out.bytes, VERSION_WRITTEN)
 }
 
 fn of_strings(kind: u8, count: usize, strings: &[&[u8]]) -> Vec<u8> {
     let mut out = start(kind);
     out.length(count as u64);
     strings.iter().for_each(|string| out.string(string));
-    seal(out.bytes)
+    seal(out.bytes, VERSION_WRITTEN)
 }
 
 /// A stream with one group, in the first or the third version.
@@ -132,7 +133,7 @@ fn stream(kind: u8) -> Vec<u8> {
     }
     out.length(1);
     out.bytes.extend_from_slice(&id(5));
-    seal(out.bytes)
+    seal(out.bytes, VERSION_WRITTEN)
 }
 
 fn stream_value(kind: u8) -> Value {
@@ -188,7 +189,7 @@ pub(super) fn payloads() -> Vec<Old> {
     let strings = |strings: &[&[u8]]| strings.iter().collect::<Strings>();
     let sorted = || Value::SortedSet(strings(&[b"a", b"b", b"c"]), vec![-1.0, 1.5, f64::INFINITY]);
     let mut texts = vec![kind::ZSET, 3, 1, b'a', 2, b'-', b'1', 1, b'b', 3, b'1', b'.', b'5', 1, b'c', 254];
-    texts = seal(texts);
+    texts = seal(texts, VERSION_WRITTEN);
     let old = |name, payload, value| Old { name, payload, value, is_of_7_0: true };
     let new = |name, payload, value| Old { name, payload, value, is_of_7_0: false };
     vec![

@@ -27,7 +27,7 @@ const NO_FIELDS: CommandError =
 const OTHER_NUMBER: CommandError =
     CommandError::text("ERR The `numfields` parameter must match the number of arguments");
 
-/// How a time is given and told.
+/// The way in which a time is given and told.
 #[derive(Clone, Copy)]
 struct Clock {
     /// Milliseconds that one stands for.

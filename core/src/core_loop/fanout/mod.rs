@@ -52,6 +52,8 @@ pub(super) struct Fanout {
     arrived: VecDeque<Arc<Published>>,
     /// The core that is asked first for the next batch.
     asked_first: u16,
+    /// Messages of other nodes are taken ahead of those of other cores in this turn.
+    arrived_first: bool,
     due: VecDeque<Due>,
     cost: usize,
     /// Steps of matching in this turn.
@@ -168,6 +170,12 @@ impl Fanout {
     pub(super) fn next_turn(&mut self, core_count: u16) -> u16 {
         self.asked_first = (self.asked_first + 1) % core_count;
         self.asked_first
+    }
+
+    /// Returns whether messages of other nodes are taken ahead of those of other cores in this turn.
+    pub(super) fn takes_arrived_first(&mut self) -> bool {
+        self.arrived_first = !self.arrived_first;
+        self.arrived_first
     }
 
     /// Takes in a batch of another core, to be looked at as far as there is room.

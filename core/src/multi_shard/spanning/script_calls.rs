@@ -99,7 +99,9 @@ impl ScriptRun {
                 }
                 let part = self.parts.entry(side.shard).or_default();
                 let kept = if transaction == 0 { 0 } else { part.kept };
-                self.repeated += (part.writes.len() - kept) as u64;
+                if is_learning {
+                    self.repeated += (part.writes.len() - kept) as u64;
+                }
                 let terms = TrialTerms {
                     transaction,
                     time_ms: part.time_ms,

@@ -94,12 +94,18 @@ fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
 
 #[test]
 fn entries_that_wait_for_rows_come_to_the_same_as_those_that_find_them_in_memory() {
-    assert_eq!(compare(3000, 64 << 20), 0, "nothing is evicted");
+    assert_eq!(compare(RandomCommands::with_drawing(11), 3000, 64 << 20), 0, "nothing is evicted");
+}
+
+/// Deadlines of fields are read beside the fields: two walks that go by turns, for which rows may be kept.
+#[test]
+fn entries_on_deadlines_of_fields_come_to_the_same_as_those_that_find_their_rows_in_memory() {
+    compare(RandomCommands::with_newer(12), 1500, 64 << 20);
 }
 
 #[test]
 fn entries_whose_rows_no_cache_holds_come_to_the_same_as_those_that_find_them_in_memory() {
-    let pins = compare(1500, 1 << 20);
+    let pins = compare(RandomCommands::with_newer(11), 1500, 1 << 20);
     assert!(pins > 100, "rows were kept {pins} times");
 }
 

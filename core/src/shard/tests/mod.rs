@@ -360,7 +360,7 @@ fn spread(line: Vec<String>) -> Vec<String> {
 }
 
 /// Executes random entries on a store whose rows are read from disk, and on one whose are not; says how often rows were kept.
-fn compare(entries: u64, cache_bytes: usize) -> usize {
+fn compare(mut commands: RandomCommands, entries: u64, cache_bytes: usize) -> usize {
     let (plain_directory, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut plain = ShardMachine::new(store(plain_directory.path()));
     let mut machine = ShardMachine::new(store(directory.path()));
@@ -369,7 +369,7 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
     for machine in [&mut plain, &mut machine] {
         machine.scratch.tell(EventClasses::of_bits(u16::MAX));
     }
-    let (mut commands, mut pauses, mut kept, mut waits) = (RandomCommands::with_drawing(11), 0, 0, Vec::new());
+    let (mut pauses, mut kept, mut waits) = (0, 0, Vec::new());
     for index in 1..=entries {
         let id = EntryId { term: 1, index };
         let lines: Vec<Vec<String>> = (0..1 + index % 8).map(|_| spread(commands.draw())).collect();
@@ -416,6 +416,9 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
                 Executed::Whole(replies) => break replies,
                 Executed::Cold { read, pins } => {
                     kept += usize::from(pins);
+                    if pins {
+                        println!("rows are kept for {index}: {read:?} of {lines:?}");
+                    }
                     fetch(&mut machine, &read, pins);
                 }
                 Executed::Later(_) => panic!("there are no views"),
