@@ -108,29 +108,10 @@ fn targets() -> impl Iterator<Item = Target> {
         Target { subject: Subject::IdleMemory, must: AtMost(150.0), aim: AtMost(80.0) },
     ]
     .into_iter()
-    .chain(OF_DATA.into_iter().flat_map(of_data))
+    .chain(Test::ALL.into_iter().filter(|test| !matches!(test, Test::Set | Test::Get | Test::Incr)).flat_map(of_data))
 }
 
-/// Commands on every type of data, which are compared in [`Shape::OF_DATA`].
-const OF_DATA: [Test; 16] = [
-    Test::Lpush,
-    Test::Mset,
-    Test::Rpush,
-    Test::Lrange,
-    Test::Lpop,
-    Test::Rpop,
-    Test::Sadd,
-    Test::Spop,
-    Test::Hset,
-    Test::Zadd,
-    Test::Zpopmin,
-    Test::Xadd,
-    Test::Eval,
-    Test::Multi,
-    Test::MultiAny,
-    Test::Publish,
-];
-
+/// Those of a command on some type of data, in [`Shape::OF_DATA`].
 fn of_data(test: Test) -> [Target; 2] {
     use Bound::{AtLeast, AtMost};
     let load = Load { test, shape: Shape::OF_DATA };
