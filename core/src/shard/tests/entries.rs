@@ -97,7 +97,7 @@ fn entries_that_wait_for_rows_come_to_the_same_as_those_that_find_them_in_memory
     assert_eq!(compare(RandomCommands::with_drawing(11), 3000, 64 << 20), 0, "nothing is evicted");
 }
 
-/// Deadlines of fields are read beside the fields: two walks that go by turns, for which rows may be kept.
+/// With commands on deadlines of fields among the others. How often rows are kept is no matter here, only what comes of it.
 #[test]
 fn entries_on_deadlines_of_fields_come_to_the_same_as_those_that_find_their_rows_in_memory() {
     compare(RandomCommands::with_newer(12), 1500, 64 << 20);
