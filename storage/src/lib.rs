@@ -14,6 +14,7 @@ pub mod keyspace;
 mod limits;
 pub mod log;
 mod memtable;
+mod open_path;
 mod rocksdb_error;
 mod rows;
 mod store;

@@ -23,4 +23,4 @@ pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use tracking::{Redirect, Tracking};
 pub use traffic::Traffic;
 pub use transaction::{Full, Transaction, Watching};
-pub use wait::{Wait, WaitPart, WaitStage};
+pub use wait::{Wait, WaitEnd, WaitPart, WaitStage};

@@ -20,6 +20,15 @@ pub enum WaitStage {
     Waiting,
 }
 
+/// The way in which a wait ends; what was told of one is told again of the stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WaitEnd {
+    /// Its time is over: the client gets what there is when its keys are first looked at, however late that is.
+    Overdue,
+    /// Nothing more is to be taken for it.
+    Ended,
+}
+
 /// A part of a wait, in one shard.
 #[derive(Debug)]
 pub struct WaitPart {
@@ -73,8 +82,8 @@ pub struct Wait {
     pub reply: Option<Vec<u8>>,
     /// The reply if nothing was taken, once it is to end.
     pub ending: Option<Vec<u8>>,
-    /// True once the shards were told that it ends.
-    pub is_told: bool,
+    /// The end of which the shards were told.
+    pub told: Option<WaitEnd>,
     /// The command's words if its elements go to another shard than they come from: then this core moves them.
     pub moves: Option<Box<[Box<[u8]>]>>,
     /// True while it does.
@@ -100,7 +109,7 @@ impl Wait {
             first: None,
             reply: None,
             ending: None,
-            is_told: false,
+            told: None,
             moves: None,
             is_moving: false,
         }

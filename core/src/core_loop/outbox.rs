@@ -35,7 +35,7 @@ pub struct Outbox {
     mailboxes: Arc<Mailboxes>,
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
-    controls: Vec<(CoreId, Message)>,
+    controls: VecDeque<(CoreId, Message)>,
     /// Orders of transactions: one for each shard of each at a time.
     orders: VecDeque<(CoreId, OrderTo)>,
     /// Messages that were published, by the core of their subscribers.
@@ -59,7 +59,7 @@ impl Outbox {
             mailboxes,
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
-            controls: Vec::new(),
+            controls: VecDeque::new(),
             orders: VecDeque::new(),
             published: (0..core_count).map(|_| PublishedBatch::default()).collect(),
             invalidations: (0..core_count).map(|_| Invalidations::default()).collect(),
@@ -101,7 +101,7 @@ impl Outbox {
 
     /// Adds an operation on another core itself.
     pub fn control(&mut self, to: CoreId, message: Message) {
-        self.controls.push((to, message));
+        self.controls.push_back((to, message));
     }
 
     /// Adds an order of a transaction for a shard of another core.
@@ -194,33 +194,9 @@ impl Outbox {
     pub fn flush(&mut self) -> usize {
         // Ahead of replies: who is told that a key was written, and asks another core then, has heard that its copy is old.
         let mut sent = self.flush_invalidations();
-        for (to, request) in std::mem::take(&mut self.controls) {
-            match self.mailboxes.send_request(self.core, to, request) {
-                Ok(()) => {
-                    sent += 1;
-                    self.mailboxes.bell(to).ring();
-                }
-                Err(request) => self.controls.push((to, request)),
-            }
-        }
-        // Those for one core keep their order.
-        let mut is_full = vec![false; if self.orders.is_empty() { 0 } else { self.requests.len() }];
-        for (to, order) in std::mem::take(&mut self.orders) {
-            if is_full[to.index()] {
-                self.orders.push_back((to, order));
-                continue;
-            }
-            match self.mailboxes.send_order(self.core, to, order) {
-                Ok(()) => {
-                    sent += 1;
-                    self.mailboxes.bell(to).ring();
-                }
-                Err(order) => {
-                    is_full[to.index()] = true;
-                    self.orders.push_back((to, order));
-                }
-            }
-        }
+        let (mailboxes, from) = (&self.mailboxes, self.core);
+        sent += send_in_order(&mut self.controls, mailboxes, |to, message| mailboxes.send_request(from, to, message));
+        sent += send_in_order(&mut self.orders, mailboxes, |to, order| mailboxes.send_order(from, to, order));
         sent += self.flush_requests() + self.flush_published();
         for index in 0..self.replies.len() {
             let to = CoreId(index as u16);
@@ -308,6 +284,32 @@ impl Outbox {
     }
 }
 
+/// Hands over what has room, for each core in the order in which it came; returns how much went.
+fn send_in_order<T>(
+    waiting: &mut VecDeque<(CoreId, T)>,
+    mailboxes: &Mailboxes,
+    mut send: impl FnMut(CoreId, T) -> Result<(), T>,
+) -> usize {
+    if waiting.is_empty() {
+        return 0;
+    }
+    let (mut sent, mut is_full) = (0, vec![false; mailboxes.core_count()]);
+    for (to, message) in std::mem::take(waiting) {
+        let kept = if is_full[to.index()] { Err(message) } else { send(to, message) };
+        match kept {
+            Ok(()) => {
+                sent += 1;
+                mailboxes.bell(to).ring();
+            }
+            Err(message) => {
+                is_full[to.index()] = true;
+                waiting.push_back((to, message));
+            }
+        }
+    }
+    sent
+}
+
 /// Returns whether a batch's buffers are small enough to be kept.
 fn fits<T>(bytes: &Vec<u8>, heads: &Vec<T>) -> bool {
     bytes.capacity() + heads.capacity() * size_of::<T>() <= limits::SPARE_BATCH_BYTES_MAX
@@ -388,6 +390,24 @@ mod tests {
             assert!(mailboxes.next_replies(SELF, SELF).is_none(), "what is for this core itself stays");
             assert_eq!(outbox.take_local_replies().map(|replies| replies.heads.len() as u32), Some(BATCH));
             assert!(outbox.is_empty());
+        });
+    }
+
+    #[test]
+    fn what_is_for_one_core_keeps_its_order_though_room_comes_between() {
+        with_outbox(|_, mailboxes| {
+            let mut waiting: VecDeque<(CoreId, u32)> =
+                (0..6).map(|number| (CoreId(number as u16 % 2), number)).collect();
+            let (mut tries, mut sent) = (0, Vec::new());
+            // The third one finds no room, and the next would: the other core has fetched something meanwhile.
+            let mut send = |_, number| {
+                tries += 1;
+                if tries == 3 { Err(number) } else { Ok(sent.push(number)) }
+            };
+            assert_eq!(send_in_order(&mut waiting, mailboxes, &mut send), 4);
+            assert_eq!(waiting, [(SELF, 2), (SELF, 4)]);
+            assert_eq!(send_in_order(&mut waiting, mailboxes, &mut send), 2);
+            assert_eq!((sent, waiting.len()), (vec![0, 1, 3, 5, 2, 4], 0));
         });
     }
 

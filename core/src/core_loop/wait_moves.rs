@@ -8,7 +8,7 @@ use basalt_net::resp::Protocol;
 
 use super::core::Core;
 use super::spanning::Spanning;
-use crate::clients::{Connection, Wait, WaitStage};
+use crate::clients::{Connection, Wait, WaitEnd, WaitStage};
 use crate::commands::{CommandError, is_nothing};
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::mail::Message;
@@ -23,7 +23,8 @@ impl Core {
     pub(super) fn found_to_move(&mut self, ticket: Ticket, is_list: bool) {
         let Some(request) = self.pending.get(ticket).copied() else { return };
         let Some(mut connection) = self.take_connection(request.connection) else { return };
-        let is_wanted = |wait: &Wait| wait.place == request.place && wait.ending.is_none() && !wait.is_moving;
+        // Also if its time is over by now: it was not when the shard looked for the first time, or that look came late.
+        let is_wanted = |wait: &Wait| wait.place == request.place && !wait.claim.gets_nothing() && !wait.is_moving;
         if let Some(wait) = connection.wait.take_if(|wait| is_wanted(wait) && wait.stage == WaitStage::Waiting) {
             self.begin_move(&mut connection, *wait, is_list);
         }
@@ -70,7 +71,7 @@ impl Core {
             return self.finish_wait(connection, wait);
         }
         if wait.reply.is_some() || wait.ending.is_some() {
-            self.tell_of_end(connection.ring, &mut wait);
+            self.tell_of_end(connection.ring, &mut wait, WaitEnd::Ended);
         } else {
             let client = super::dispatch::client_number(connection.ring);
             let open = wait.parts.iter().filter_map(|part| Some((part.shard, part.ticket?)));

@@ -15,7 +15,7 @@ use basalt_net::ring::ConnId;
 
 use super::core::Core;
 use super::wait_moves::PART_OF_MOVE;
-use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitPart, WaitStage};
+use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitEnd, WaitPart, WaitStage};
 use crate::commands::table::{STEP_LOOK, STEP_MOVE};
 use crate::commands::{Args, Command, CommandError, Run, WaitCall, Waits, is_nothing, run_on_nothing};
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -293,7 +293,9 @@ impl Core {
                     return self.finish_wait(connection, wait);
                 }
                 if (wait.reply.is_some() || wait.ending.is_some()) && !wait.is_moving {
-                    self.tell_of_end(connection.ring, &mut wait);
+                    // Who got something gets nothing more; else whoever ended the wait has said how.
+                    let how = if wait.reply.is_some() { WaitEnd::Ended } else { WaitEnd::Overdue };
+                    self.tell_of_end(connection.ring, &mut wait, how);
                 }
                 connection.wait = Some(Box::new(wait));
             }
@@ -312,12 +314,17 @@ impl Core {
     }
 
     /// Ends a connection's wait with `ending`, unless something is being taken for its client. False if it does not wait.
-    pub(super) fn end_wait(&mut self, connection: &mut Connection, ending: impl FnOnce(Protocol) -> Vec<u8>) -> bool {
+    pub(super) fn end_wait(
+        &mut self,
+        connection: &mut Connection,
+        how: WaitEnd,
+        ending: impl FnOnce(Protocol) -> Vec<u8>,
+    ) -> bool {
         let Some(mut wait) = connection.wait.take() else { return false };
         let protocol = wait.pop.protocol;
         wait.ending.get_or_insert_with(|| ending(protocol));
         if wait.stage == WaitStage::Waiting && !wait.is_moving {
-            self.tell_of_end(connection.ring, &mut wait);
+            self.tell_of_end(connection.ring, &mut wait, how);
         }
         connection.wait = Some(wait);
         true
@@ -326,17 +333,19 @@ impl Core {
     /// Ends the wait of a connection that is gone.
     pub(super) fn forget_wait(&mut self, connection: &mut Connection) {
         if let Some(mut wait) = connection.wait.take() {
-            self.tell_of_end(connection.ring, &mut wait);
+            self.tell_of_end(connection.ring, &mut wait, WaitEnd::Ended);
             self.close_wait(&mut wait);
         }
     }
 
-    /// Has nobody take anything for a wait any more, and tells the shards that have not answered.
-    pub(super) fn tell_of_end(&mut self, connection: ConnId, wait: &mut Wait) {
-        if std::mem::replace(&mut wait.is_told, true) {
+    /// Has nobody take anything for a wait any more, but at the first look if it is only overdue, and tells the shards that have
+    /// not answered.
+    pub(super) fn tell_of_end(&mut self, connection: ConnId, wait: &mut Wait, how: WaitEnd) {
+        if wait.told >= Some(how) {
             return;
         }
-        self.end_claim(wait);
+        wait.told = Some(how);
+        self.end_claim(wait, how);
         let client = super::dispatch::client_number(connection);
         let unanswered = |part: &WaitPart| part.ticket.map(|ticket: Ticket| (part.shard, ticket));
         let unanswered: Vec<(ShardId, Ticket)> = wait.parts.iter().filter_map(unanswered).collect();
@@ -350,8 +359,12 @@ impl Core {
         }
     }
 
-    fn end_claim(&self, wait: &Wait) {
-        if wait.claim.end() {
+    fn end_claim(&self, wait: &Wait, how: WaitEnd) {
+        let was_waiting = match how {
+            WaitEnd::Overdue => wait.claim.run_out(),
+            WaitEnd::Ended => wait.claim.end(),
+        };
+        if was_waiting {
             let ended = &self.stats().waits_ended;
             ended.set(ended.get() + 1);
         }
@@ -359,7 +372,7 @@ impl Core {
 
     /// Lets go of what a wait has beside its parts.
     fn close_wait(&mut self, wait: &mut Wait) {
-        self.end_claim(wait);
+        self.end_claim(wait, WaitEnd::Ended);
         if let Some(deadline) = wait.deadline.take() {
             self.clients.waits.remove(deadline);
             let with_deadline = &self.stats().waits_with_deadline;
@@ -374,7 +387,7 @@ impl Core {
             count += 1;
             let Some(mut connection) = self.take_connection(id) else { continue };
             if !self.end_replica_wait(&mut connection, None) {
-                self.end_wait(&mut connection, over);
+                self.end_wait(&mut connection, WaitEnd::Overdue, over);
             }
             self.put_connection(connection);
         }
@@ -387,7 +400,7 @@ impl Core {
             let waits = |connection: &mut Box<Connection>| connection.is_waiting();
             let Some(mut connection) = self.clients.connections[index].take_if(waits) else { continue };
             if !self.end_replica_wait(&mut connection, Some(STOPPING)) {
-                self.end_wait(&mut connection, |_| STOPPING.to_vec());
+                self.end_wait(&mut connection, WaitEnd::Ended, |_| STOPPING.to_vec());
             }
             self.put_connection(connection);
         }
@@ -407,7 +420,7 @@ impl Core {
         let instead = (how == Unblocking::Error).then_some(BY_COMMAND);
         let has_ended = self.end_replica_wait(&mut connection, instead);
         let has_ended = has_ended
-            || self.end_wait(&mut connection, |protocol| match how {
+            || self.end_wait(&mut connection, WaitEnd::Ended, |protocol| match how {
                 Unblocking::Timeout => over(protocol),
                 Unblocking::Error => BY_COMMAND.to_vec(),
             });

@@ -14,10 +14,12 @@ use super::request::{self, RequestHeader};
 
 /// A shard takes elements for the client at the moment.
 const TAKEN: u32 = 1;
-/// The client waits no more.
-const ENDED: u32 = 2;
+/// The client's time is over: it gets what its keys have when they are first looked at, and waits no more.
+const OVERDUE: u32 = 2;
+/// The client waits no more, and gets nothing that is not being taken for it already.
+const ENDED: u32 = 4;
 /// One shard that has yet to note that the client waits.
-const MISSING: u32 = 4;
+const MISSING: u32 = 8;
 
 /// The right to take elements for a client that waits: one shard has it at a time, and none once the client waits no more.
 #[derive(Debug)]
@@ -42,39 +44,62 @@ impl Claim {
 
     /// Takes it, if nobody has it.
     pub fn take(&self) -> Claimed {
-        match self.update(|state| if state & (TAKEN | ENDED) == 0 { Some(state | TAKEN) } else { None }) {
+        self.take_unless(OVERDUE | ENDED)
+    }
+
+    /// Takes it for what the keys have when they are first looked at for the client, who gets that also if its time is over by then.
+    pub fn take_at_first_look(&self) -> Claimed {
+        self.take_unless(ENDED)
+    }
+
+    fn take_unless(&self, over: u32) -> Claimed {
+        match self.update(|state| if state & (TAKEN | over) == 0 { Some(state | TAKEN) } else { None }) {
             Ok(_) => Claimed::Yes,
-            Err(state) if state & ENDED != 0 => Claimed::Ended,
+            Err(state) if state & over != 0 => Claimed::Ended,
             Err(_) => Claimed::Elsewhere,
         }
     }
 
     /// Gives it back, since nothing was found. False if the client waits no more.
     pub fn release(&self) -> bool {
-        self.update(|state| if state & ENDED == 0 { Some(state & !TAKEN) } else { None }).is_ok()
+        self.update(|state| if state & (OVERDUE | ENDED) == 0 { Some(state & !TAKEN) } else { None }).is_ok()
     }
 
     /// Has nobody take it any more. True if until now the client was known to wait by all its shards.
     pub fn end(&self) -> bool {
-        let before = self.0.fetch_or(ENDED, Ordering::AcqRel);
-        before & ENDED == 0 && before < MISSING
+        self.end_by(ENDED)
+    }
+
+    /// Has nobody take it any more but who has yet to look at the keys: the client's time is over. True as with [`Claim::end`].
+    pub fn run_out(&self) -> bool {
+        self.end_by(OVERDUE)
+    }
+
+    fn end_by(&self, how: u32) -> bool {
+        let before = self.0.fetch_or(how, Ordering::AcqRel);
+        before & (OVERDUE | ENDED) == 0 && before < MISSING
     }
 
     /// Returns whether the client waits no more.
     pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (OVERDUE | ENDED) != 0
+    }
+
+    /// Returns whether the client gets nothing any more that is not being taken for it already.
+    pub fn gets_nothing(&self) -> bool {
         self.0.load(Ordering::Acquire) & ENDED != 0
     }
 
     /// Notes that one more shard knows that the client waits. True if with it all do, and the client has not stopped waiting.
     pub fn note_waiting(&self) -> bool {
-        let next = |state: u32| if state & ENDED == 0 { state.checked_sub(MISSING) } else { None };
+        let next = |state: u32| if state & (OVERDUE | ENDED) == 0 { state.checked_sub(MISSING) } else { None };
         self.update(next).is_ok_and(|before| before - MISSING < MISSING)
     }
 
     /// Returns whether the client waits, and all its shards know.
     pub fn is_waiting(&self) -> bool {
         let state = self.0.load(Ordering::Acquire);
-        state & ENDED == 0 && state < MISSING
+        state & (OVERDUE | ENDED) == 0 && state < MISSING
     }
 
     fn update(&self, next: impl FnMut(u32) -> Option<u32>) -> Result<u32, u32> {
@@ -232,6 +257,20 @@ mod tests {
         let claim = Claim::new(2);
         assert!(!claim.note_waiting() && !claim.end(), "one shard did not know yet");
         assert!(!claim.note_waiting(), "and hears that it is over");
+    }
+
+    #[test]
+    fn who_is_overdue_gets_only_what_is_there_at_the_first_look() {
+        let claim = Claim::new(1);
+        assert!(claim.note_waiting() && claim.run_out() && !claim.run_out(), "it ends once");
+        assert!(claim.has_ended() && !claim.gets_nothing() && !claim.is_waiting());
+        assert_eq!((claim.take(), claim.take_at_first_look()), (Claimed::Ended, Claimed::Yes));
+        assert_eq!(claim.take_at_first_look(), Claimed::Elsewhere);
+        assert!(!claim.release(), "there was nothing, and it waits no more");
+        let ended = Claim::new(1);
+        assert!(!ended.run_out() && !ended.note_waiting() && !ended.end(), "it was never known to wait");
+        assert_eq!(ended.take_at_first_look(), Claimed::Ended);
+        assert!(ended.gets_nothing());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::orphan_filter::{IngestEpoch, OrphanFilterFactory, OrphansStay};
 use crate::Error;
 use crate::Result;
 use crate::free_space::free_bytes;
+use crate::open_path::OpenPath;
 use crate::rocksdb_error::from_rocksdb;
 use crate::rows::{APPLIED_ROW, Counters, DATABASE_COUNT, RowRules};
 
@@ -46,6 +47,8 @@ pub(crate) struct Database {
     /// `None` only while dropping.
     db: Option<Arc<DB>>,
     path: PathBuf,
+    /// Given back behind the handle.
+    _open: OpenPath,
     number: u64,
     options: Options,
     ingest_epoch: Arc<IngestEpoch>,
@@ -61,9 +64,10 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database `number` in `path`, which must exist unless `create`. It does not compact before
+    /// Opens the database `number` in the directory that was claimed, which must exist unless `create`. It does not compact before
     /// [`Database::begin_compaction`].
-    pub(crate) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
+    pub(crate) fn open(claimed: OpenPath, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
+        let path = claimed.as_path().to_owned();
         let (factory, ingest_epoch, slot) = OrphanFilterFactory::new(options.rules);
         let views = factory.views();
         let mut database_options = database_options(options);
@@ -81,6 +85,7 @@ impl Database {
         let database = Database {
             db: Some(db),
             path,
+            _open: claimed,
             number,
             options: table_options(options),
             ingest_epoch,
@@ -451,7 +456,7 @@ mod tests {
         let (home, _) = one_file();
         let open = |reserve_bytes| {
             let options = StoreOptions { reserve_bytes, ..options() };
-            Database::open(home.path().join("db-1"), 1, false, &options).unwrap().database
+            Database::open(OpenPath::claim(&home.path().join("db-1")).unwrap(), 1, false, &options).unwrap().database
         };
         let database = open(u64::MAX / 2);
         for number in 0..2 * LEVEL0_COMPACTION_FILES {
@@ -483,7 +488,7 @@ mod tests {
     /// Takes a file of these rows into the database in `home`. What `applied_row` makes of its applied row is the last of them.
     fn ingest_rows(home: &Path, rows: &[&[u8]], applied_row: impl FnOnce(&Applied, &Counters) -> Vec<u8>) {
         let Opened { database, applied, counters, .. } =
-            Database::open(home.join("db-1"), 1, false, &options()).unwrap();
+            Database::open(OpenPath::claim(&home.join("db-1")).unwrap(), 1, false, &options()).unwrap();
         let file = home.join("more.sst");
         let mut writer = rocksdb::SstFileWriter::create(database.table_options());
         writer.open(&file).unwrap();

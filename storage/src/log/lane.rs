@@ -46,6 +46,7 @@ use super::segments::Segments;
 use super::shared_log::{SharedLog, lock, sync_files};
 use super::skips::Skips;
 use super::syncer::{LogSyncer, SyncError};
+use crate::open_path::OpenPath;
 use crate::rocksdb_error::failed_syncs;
 use crate::{Error, Result};
 
@@ -98,6 +99,7 @@ impl Lane {
     }
 
     fn open_families(directory: &Path, options: &LogOptions, families: Vec<String>, is_shared: bool) -> Result<Lane> {
+        let path = OpenPath::claim(directory)?;
         let kept = KeptFiles::keep(directory);
         let space = DiskSpace::new(directory, options.reserve_bytes);
         let claim = OpeningClaim::new(opening_bytes(options));
@@ -114,7 +116,7 @@ impl Lane {
             opens: AtomicU64::new(0),
             segment_bytes: AtomicUsize::new(0),
             durable_sequence: AtomicU64::new(database.latest_sequence_number()),
-            database: RwLock::new(Some(Open { database, families })),
+            database: RwLock::new(Some(Open { database, families, path })),
             segments: Mutex::default(),
             logs: Mutex::default(),
             users: AtomicUsize::new(1),
@@ -227,6 +229,8 @@ pub(super) struct SharedLane {
 struct Open {
     database: DB,
     families: Vec<String>,
+    /// Given back behind the database.
+    path: OpenPath,
 }
 
 impl Open {
@@ -389,7 +393,7 @@ impl SharedLane {
     }
 
     fn open_again(&self, database: &mut Option<Open>) -> Result<()> {
-        drop(database.take());
+        let path = database.take().map_or_else(|| OpenPath::claim(&self.directory), |open| Ok(open.path))?;
         // Those that are there, and not those that are known: one may have been made though its creation has failed.
         let families = if self.is_shared { families_of(&self.directory)? } else { vec![DEFAULT_FAMILY.to_owned()] };
         let opened = open_database(&self.directory, &self.options, &families, self.is_shared, true)?;
@@ -398,7 +402,7 @@ impl SharedLane {
         logs.iter().try_for_each(|log| check_end(&self.directory, &opened, log))?;
         lock(&self.segments).clear();
         self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
-        *database = Some(Open { database: opened, families });
+        *database = Some(Open { database: opened, families, path });
         self.segment_bytes.store(0, Ordering::Relaxed);
         self.opens.fetch_add(1, Ordering::AcqRel);
         self.is_wedged.store(false, Ordering::Release);

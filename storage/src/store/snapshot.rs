@@ -13,6 +13,7 @@ use rocksdb::checkpoint::Checkpoint;
 use super::generation::{GenerationDone, GenerationJob};
 use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, io, sync_dir};
 use crate::failpoint::failpoint;
+use crate::open_path::OpenPath;
 use crate::{Error, Result};
 
 /// Writes out what is in memory and makes a checkpoint. Run it on a thread that may block.
@@ -73,6 +74,7 @@ impl InstallJob {
 
     fn install(&self) -> Result<Opened> {
         let path = self.directory.database_path(self.number);
+        let claimed = OpenPath::claim(&path)?;
         if path.exists() {
             fs::remove_dir_all(&path).map_err(|source| io(&path, source))?;
         }
@@ -80,7 +82,7 @@ impl InstallJob {
         failpoint("install begun");
         fs::rename(&self.from, &path).map_err(|source| io(&self.from, source))?;
         failpoint("install moved");
-        let opened = Database::open(path.clone(), self.number, false, &self.options)?;
+        let opened = Database::open(claimed, self.number, false, &self.options)?;
         if opened.applied == Applied::default() {
             let detail = "the snapshot does not say up to where it is applied".into();
             return Err(Error::Corruption { path, detail });

@@ -19,6 +19,7 @@ use crate::cold::{Changes, CurrentDatabase, Epoch};
 use crate::cold_read::Direction;
 use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, read_options};
 use crate::memtable::Found;
+use crate::open_path::OpenPath;
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
 
 /// Memory of a store by its parts, in bytes. The block cache is the node's and counted there.
@@ -86,8 +87,10 @@ impl Store {
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
         let (directory, current) = Directory::open(dir, options.identity, options.create)?;
         let number = current.unwrap_or(1);
+        // Before anything is removed: who has it open still may be using that.
+        let claimed = OpenPath::claim(&directory.database_path(number))?;
         directory.remove_incoming()?;
-        let opened = Database::open(directory.database_path(number), number, current.is_none(), options)?;
+        let opened = Database::open(claimed, number, current.is_none(), options)?;
         if current.is_none() || directory.is_former() {
             directory.set_current(number)?;
         }

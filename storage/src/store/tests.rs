@@ -11,7 +11,7 @@ use super::Store;
 use crate::failpoint;
 use crate::keyspace::ROW_RULES;
 use crate::rows::{MemoryRows, Rows};
-use crate::{BlockCache, StoreOptions};
+use crate::{BlockCache, Error, StoreOptions};
 
 const ENTRY_COUNT: u64 = 400;
 /// Text that the child prints before the number of each entry it has applied.
@@ -79,6 +79,27 @@ fn recover(dir: &Path) -> u64 {
     }
     assert_state(&store, ENTRY_COUNT);
     recovered
+}
+
+/// Whoever opens it again may come while it is being closed: its files are as they were then.
+#[test]
+fn a_store_that_is_open_is_refused_and_nothing_of_it_is_touched() {
+    let home = tempfile::tempdir().unwrap();
+    let names = || {
+        let mut names: Vec<PathBuf> =
+            std::fs::read_dir(home.path().join("db-1")).unwrap().map(|file| file.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let store = Store::open(home.path(), &options()).unwrap();
+    let before = names();
+    for _ in 0..5 {
+        let refused = Store::open(home.path(), &options()).map(drop).unwrap_err();
+        assert!(matches!(&refused, Error::InUse { path } if path.ends_with("db-1")), "{refused}");
+        assert_eq!(names(), before);
+    }
+    drop(store);
+    assert_state(&Store::open(home.path(), &options()).unwrap(), 0);
 }
 
 /// Runs as the child process: the whole log, with every generation written on another thread, over and over.

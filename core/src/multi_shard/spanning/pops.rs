@@ -96,7 +96,7 @@ impl Work for MoveElement {
             return Next::Reply;
         };
         let moved_for = self.moved_for.as_ref();
-        let is_over = moved_for.is_some_and(|of| of.claim.has_ended());
+        let is_over = moved_for.is_some_and(|of| of.claim.gets_nothing());
         let is_other = source.starts_with(b"-WRONGTYPE ") && moved_for.is_some_and(|of| of.ignores_other_types);
         if is_over || is_other {
             out.null();

@@ -112,12 +112,7 @@ pub(super) fn store(directory: &Path) -> Store {
 /// Opens files that another thread may be about to close.
 fn when_free<T>(open: impl Fn() -> Result<T, basalt_storage::Error>) -> T {
     let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
-    let is_in_use = |error: &basalt_storage::Error| match error {
-        basalt_storage::Error::InUse { .. } => true,
-        // RocksDB renames the files that it notes things in before it looks whether another has them.
-        basalt_storage::Error::Corruption { detail, .. } => detail.contains("LOG.old"),
-        _ => false,
-    };
+    let is_in_use = |error: &basalt_storage::Error| matches!(error, basalt_storage::Error::InUse { .. });
     loop {
         match open() {
             Err(error) if is_in_use(&error) && Instant::now() < deadline => {

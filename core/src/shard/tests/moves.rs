@@ -12,6 +12,12 @@ use crate::shard::{FOUND, NO_LIST};
 /// Has a client wait for an element of `key` that goes to another shard; gives its claim.
 fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, key: &str) -> Arc<Claim> {
     let claim = Arc::new(Claim::new(1));
+    wait_to_move_with(shard, host, ticket, key, &claim);
+    claim
+}
+
+/// The same with a claim that is there.
+fn wait_to_move_with(shard: &mut Shard, host: &mut Host, ticket: u32, key: &str, claim: &Arc<Claim>) {
     let pop = Pop {
         command: table::lookup(b"blmove").unwrap().id,
         call: table::STEP_MOVE,
@@ -26,7 +32,6 @@ fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, key: &str) -> A
     let keys = vec![Box::from(key.as_bytes())];
     let order = WaitOrder { pop, keys, wanted: Wanted::ElementsToMove, claim: claim.clone() };
     shard.wait(origin(ticket), order, 1, host);
-    claim
 }
 
 fn write(shard: &mut Shard, host: &mut Host, ticket: u32, words: &[&str]) {
@@ -74,6 +79,32 @@ fn its_core_is_told_of_an_element_and_nobody_behind_it_is_called_before_that_say
         assert!(shard.waiting.is_empty() && shard.waiting.bytes() == 0);
         shard.wait_on_to_move(origin(1), false, 1, &mut host);
         assert!(host.replies.is_empty(), "it has left");
+    });
+}
+
+#[test]
+fn who_comes_to_move_when_its_time_is_over_is_told_of_what_is_there_and_leaves_when_its_core_says_so() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        write(&mut shard, &mut host, 8, &["RPUSH", "list", "a"]);
+        write(&mut shard, &mut host, 9, &["SET", "text", "a"]);
+        settle(&mut shard, &mut host).await;
+        replies(&mut host);
+        let claims = [1, 2, 3].map(|_| Arc::new(Claim::new(1)));
+        for ((ticket, key), claim) in [(1, "list"), (2, "text"), (3, "none")].into_iter().zip(&claims) {
+            claim.run_out();
+            wait_to_move_with(&mut shard, &mut host, ticket, key, claim);
+        }
+        assert_eq!(replies(&mut host), [said(1, FOUND), said(2, NO_LIST), (3, String::new())]);
+        // Its core has yet to hear that there is something.
+        shard.end_wait(origin(1), &mut host);
+        shard.end_wait(origin(2), &mut host);
+        assert!(host.replies.is_empty());
+        claims.iter().for_each(|claim| assert!(!claim.end()));
+        shard.end_wait(origin(1), &mut host);
+        shard.end_wait(origin(2), &mut host);
+        assert_eq!(replies(&mut host), [(1, String::new()), (2, String::new())]);
+        assert!(shard.waiting.is_empty() && shard.waiting.bytes() == 0);
     });
 }
 

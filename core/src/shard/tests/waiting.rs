@@ -19,6 +19,12 @@ pub(super) fn wait(shard: &mut Shard, host: &mut Host, ticket: u32, keys: &[&str
 /// The same in database `db`.
 fn wait_in(shard: &mut Shard, host: &mut Host, ticket: u32, db: u8, keys: &[&str]) -> Arc<Claim> {
     let claim = Arc::new(Claim::new(1));
+    wait_with(shard, host, ticket, (db, keys), &claim);
+    claim
+}
+
+/// The same with a claim that is there.
+fn wait_with(shard: &mut Shard, host: &mut Host, ticket: u32, (db, keys): (u8, &[&str]), claim: &Arc<Claim>) {
     let pop = Pop {
         command: table::lookup(b"blpop").unwrap().id,
         call: table::lookup(b"blpop").unwrap().id,
@@ -32,7 +38,6 @@ fn wait_in(shard: &mut Shard, host: &mut Host, ticket: u32, db: u8, keys: &[&str
     };
     let keys = keys.iter().map(|key| Box::from(key.as_bytes())).collect();
     shard.wait(origin(ticket), WaitOrder { pop, keys, wanted: Wanted::Elements, claim: claim.clone() }, 1, host);
-    claim
 }
 
 fn write(shard: &mut Shard, host: &mut Host, ticket: u32, words: &[&str]) {
@@ -75,6 +80,49 @@ fn a_push_brings_what_it_gives_to_those_who_came_first_in_its_own_entry() {
         shard.end_wait(origin(3), &mut host);
         assert_eq!(replies(&mut host), [(3, String::new())]);
         assert!(!is_waited_for(&shard) && shard.waiting.bytes() == 0);
+    });
+}
+
+/// A core that is behind does not make elements that are there none.
+#[test]
+fn who_comes_when_its_time_is_over_gets_what_is_there_and_waits_no_more() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        write(&mut shard, &mut host, 8, &["RPUSH", "list", "a"]);
+        write(&mut shard, &mut host, 9, &["SET", "text", "a"]);
+        settle(&mut shard, &mut host).await;
+        replies(&mut host);
+        for (ticket, key) in [(1, "list"), (2, "text"), (3, "none")] {
+            let claim = Arc::new(Claim::new(1));
+            claim.run_out();
+            // The word that it ends may come before it.
+            shard.end_wait(origin(ticket), &mut host);
+            wait_with(&mut shard, &mut host, ticket, (0, &[key]), &claim);
+        }
+        assert_eq!(replies(&mut host), [(3, String::new())], "nothing is there for it, and it waits no more");
+        settle(&mut shard, &mut host).await;
+        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n".to_owned();
+        assert_eq!(replies(&mut host), [(1, popped("list", "a")), (2, wrong)]);
+        assert!(!is_waited_for(&shard) && shard.waiting.bytes() == 0);
+
+        // Its own command finds that another has taken it: it leaves.
+        write(&mut shard, &mut host, 8, &["RPUSH", "list", "a"]);
+        settle(&mut shard, &mut host).await;
+        write(&mut shard, &mut host, 9, &["DEL", "list"]);
+        let claim = wait(&mut shard, &mut host, 1, &["list"]);
+        claim.run_out();
+        shard.end_wait(origin(1), &mut host);
+        settle(&mut shard, &mut host).await;
+        assert_eq!(replies(&mut host)[1..], [(9, ":1\r\n".to_owned()), (1, String::new())]);
+
+        // One that has left for good gets nothing, whatever is there.
+        write(&mut shard, &mut host, 8, &["RPUSH", "list", "a"]);
+        settle(&mut shard, &mut host).await;
+        let claim = Arc::new(Claim::new(1));
+        claim.end();
+        wait_with(&mut shard, &mut host, 1, (0, &["list"]), &claim);
+        assert_eq!(replies(&mut host), [(8, ":1\r\n".to_owned()), (1, String::new())]);
+        assert!(!is_waited_for(&shard));
     });
 }
 

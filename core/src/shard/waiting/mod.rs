@@ -95,9 +95,9 @@ fn why_not_moved(holding: &Holding, pop: &Pop) -> Option<Want> {
 impl Shard {
     /// Takes a client's wish for elements of keys. If one of them has some, its command joins the batch as any other; else the
     /// client waits. Either way there is one reply: what was taken, an error, or nothing at all (no bytes) if the client has
-    /// stopped waiting.
+    /// stopped waiting. What there is it gets also if its time is over by now, as if it did not wait.
     pub fn wait(&mut self, origin: Origin, order: WaitOrder, now_ms: u64, host: &mut impl ShardHost) {
-        if order.claim.has_ended() {
+        if order.claim.gets_nothing() {
             return host.reply(origin, LEFT);
         }
         if self.has_failed() {
@@ -118,16 +118,30 @@ impl Shard {
         let is_held = order.keys.iter().any(|key| self.holding.why_writes_barred(order.pop.db, key).is_some())
             || why_not_moved(&self.holding, &order.pop).is_some();
         let may_have_some = !is_held && self.may_have_some(&order, now_ms);
-        let claim = order.claim.clone();
         match order.wanted {
-            Wanted::EntriesAfter(_) => {
-                return self.wait_to_read(origin, order, (may_have_some, is_held), now_ms, host);
+            Wanted::EntriesAfter(_) => self.wait_to_read(origin, order, (may_have_some, is_held), now_ms, host),
+            Wanted::ElementsToMove => self.wait_to_move(origin, order, (may_have_some, is_held), now_ms, host),
+            Wanted::Elements | Wanted::EntriesFor(_) => {
+                self.wait_to_take(origin, order, (may_have_some, is_held), now_ms, host);
             }
-            Wanted::ElementsToMove => {
-                return self.wait_to_move(origin, order, (may_have_some, is_held), now_ms, host);
-            }
-            Wanted::Elements | Wanted::EntriesFor(_) => {}
         }
+        if let Some(waiter) = self.waiting.waiters.get_mut(origin) {
+            waiter.is_new = false;
+        }
+        // The word that its time is over may have come before it.
+        self.end_wait(origin, host);
+    }
+
+    /// Has a client wait whose command is in the log once there is something for it.
+    fn wait_to_take(
+        &mut self,
+        origin: Origin,
+        order: WaitOrder,
+        (may_have_some, is_held): (bool, bool),
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) {
+        let claim = order.claim.clone();
         let mut bytes = Vec::new();
         if may_have_some {
             order.encode(&mut bytes);
@@ -140,7 +154,7 @@ impl Shard {
             }
             return;
         }
-        match claim.take() {
+        match claim.take_at_first_look() {
             Claimed::Yes => {
                 self.waiting.waiters.get_mut(origin).expect("it was added above").stage = Stage::Trying;
                 self.take_write(origin, |out| out.extend_from_slice(&bytes), now_ms, host);
@@ -162,9 +176,12 @@ impl Shard {
 
     /// Has a client wait no more whose claim has ended. If something is being taken for it, it leaves with what comes of that.
     pub fn end_wait(&mut self, origin: Origin, host: &mut impl ShardHost) {
-        // Not if it is another's by now, of whose predecessor this is said.
-        let is_idle = |waiter: &Waiter| waiter.stage == Stage::Waiting || waiter.moves();
-        let may_leave = |waiter: &Waiter| is_idle(waiter) && waiter.claim.has_ended();
+        // Not if it is another's by now, of whose predecessor this is said. One whose time is over, and whose core was told that there
+        // is something to move, leaves when that says what has come of it.
+        let may_leave = |waiter: &Waiter| match waiter.stage {
+            Stage::Waiting => waiter.claim.has_ended(),
+            Stage::Trying | Stage::Taking => waiter.moves() && waiter.claim.gets_nothing(),
+        };
         if self.waiting.waiters.get(origin).is_some_and(may_leave) {
             self.leave(origin, LEFT, host);
         }
@@ -374,9 +391,9 @@ impl Shard {
         true
     }
 
-    /// Has a waiter leave whose command is waiting for rows, if its client waits no more. False if the command is to go on.
+    /// Has a waiter leave whose command is waiting for rows, if its client is to get nothing. False if the command is to go on.
     pub(super) fn leaves_untried(&mut self, origin: Origin, host: &mut impl ShardHost) -> bool {
-        let has_ended = self.waiting.waiters.get(origin).is_some_and(|waiter| waiter.claim.has_ended());
+        let has_ended = self.waiting.waiters.get(origin).is_some_and(|waiter| waiter.claim.gets_nothing());
         if has_ended {
             self.leave(origin, LEFT, host);
         }

@@ -46,7 +46,7 @@ impl Shard {
 
     fn tell_of_no_list(&mut self, origin: Origin, host: &mut impl ShardHost) {
         let Some(waiter) = self.waiting.waiters.get_mut(origin) else { return };
-        match waiter.claim.take() {
+        match waiter.take_claim() {
             Claimed::Yes => {
                 waiter.stage = Stage::Trying;
                 host.reply(origin, NO_LIST);

@@ -38,6 +38,8 @@ pub(super) struct Waiter {
     pub(super) stage: Stage,
     /// True once the claim was told that the client waits here.
     pub(super) is_noted: bool,
+    /// True while its keys are looked at for it for the first time.
+    pub(super) is_new: bool,
     /// True if one of its keys had something while something was taken for it.
     missed: bool,
     /// Its place among all that have come.
@@ -54,6 +56,11 @@ impl Waiter {
     /// Appends its command for `key`, which is run as if it would not wait, to `out`.
     pub(super) fn encode_try(&self, out: &mut Vec<u8>, key: &[u8]) {
         self.pop.encode(out, [key].into_iter(), &self.wanted);
+    }
+
+    /// Takes the right to take something for it.
+    pub(super) fn take_claim(&self) -> Claimed {
+        if self.is_new { self.claim.take_at_first_look() } else { self.claim.take() }
     }
 
     /// The index of `key` among its keys: the first one, if it has named it several times.
@@ -182,6 +189,7 @@ impl Waiters {
             claim,
             stage: Stage::Waiting,
             is_noted: false,
+            is_new: true,
             missed: false,
             order: place,
             bytes,
@@ -311,7 +319,7 @@ impl Waiters {
             if waiter.moves() && !are_there {
                 break;
             }
-            match waiter.claim.take() {
+            match waiter.take_claim() {
                 Claimed::Yes => {
                     waiter.stage = Stage::Taking;
                     chosen.origins.push(waiter.origin);
