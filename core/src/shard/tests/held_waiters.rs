@@ -1,10 +1,13 @@
 //! Clients that wait for elements of keys that transactions over several shards hold.
 
+use std::sync::Arc;
+
 use super::held_queue::cannot_be_settled;
 use super::holding::{OK, apply_all, coordinator, hold, part, reply};
-use super::waiting::{popped, wait, wait_to_move};
+use super::waiting::{popped, wait, wait_to_move, wait_with};
 use super::*;
 use crate::entry::spanning::SpanningOrder;
+use crate::entry::waiting::{Claim, Claimed};
 
 fn push(key: &str) -> Vec<u8> {
     part(&[&["LPUSH", key, "x"]])
@@ -189,5 +192,50 @@ fn who_comes_to_wait_at_a_held_key_of_another_type_hears_so_when_that_is_let_go_
         apply_all(&mut shard, &mut host).await;
         assert_eq!((reply(&host, 1), reply(&host, 5)), (None, None));
         assert_eq!(shard.waiting.len(), 2);
+    });
+}
+
+#[test]
+fn who_comes_to_wait_hears_of_another_type_also_late_or_from_disk() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        let wrong_type = Some("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+        shard.submit(origin(9), Mode::Write, &command(&["SET", "text", "x"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        // Only the destination is held.
+        shard.order(coordinator(0, 2), hold(1, &[("to", true)], None), &mut host);
+        wait_to_move(&mut shard, &mut host, 4, "text", "to");
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 4), None);
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 4), wrong_type);
+
+        // Another shard looks for it at the moment, and finds nothing.
+        let claim = Arc::new(Claim::new(2));
+        assert_eq!(claim.take(), Claimed::Yes);
+        shard.order(coordinator(0, 2), hold(2, &[("text", true)], None), &mut host);
+        wait_with(&mut shard, &mut host, 5, (0, &["text"]), &claim);
+        shard.order(coordinator(0, 0), SpanningOrder::Release(2), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 5), None);
+        assert!(claim.release() && shard.looks_later());
+        shard.tick(Instant::now(), 1, None, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 5), wrong_type);
+        assert!(shard.waiting.is_empty() && !shard.holds_keys());
+
+        // Its type is not in memory: its own command finds out.
+        let value = "v".repeat(20_000);
+        put_on_disk(&mut shard, &[&["SET", "cold", &value], &["SET", "b", &value], &["SET", "c", &value]]).await;
+        shard.order(coordinator(0, 2), hold(3, &[("cold", true)], None), &mut host);
+        let before = shard.machine.borrow().store.cold_rows_read();
+        wait(&mut shard, &mut host, 6, &["cold"]);
+        assert_eq!(reply(&host, 6), None);
+        shard.order(coordinator(0, 0), SpanningOrder::Release(3), &mut host);
+        let count = host.replies.len();
+        run_until_replied(&mut shard, &mut host, count + 1).await;
+        assert_eq!(reply(&host, 6), wrong_type);
+        assert!(shard.machine.borrow().store.cold_rows_read() > before, "it was on disk");
     });
 }

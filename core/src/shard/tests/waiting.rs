@@ -24,7 +24,13 @@ fn wait_in(shard: &mut Shard, host: &mut Host, ticket: u32, db: u8, keys: &[&str
 }
 
 /// The same with a claim that is there.
-fn wait_with(shard: &mut Shard, host: &mut Host, ticket: u32, (db, keys): (u8, &[&str]), claim: &Arc<Claim>) {
+pub(super) fn wait_with(
+    shard: &mut Shard,
+    host: &mut Host,
+    ticket: u32,
+    (db, keys): (u8, &[&str]),
+    claim: &Arc<Claim>,
+) {
     let pop = Pop {
         command: table::lookup(b"blpop").unwrap().id,
         call: table::lookup(b"blpop").unwrap().id,

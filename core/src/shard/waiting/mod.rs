@@ -229,42 +229,28 @@ impl Shard {
             }
             let called = self.serve_entries(&key, now_ms, host);
             let elements = self.elements(&key, now_ms);
-            let holds = match elements {
-                Elements::Some(kind, _) => Some(Some(kind)),
-                Elements::None(kind) => Some(kind),
-                Elements::Unknown => None,
-            };
             let (holding, waiters, most) = (&self.holding, &mut self.waiting.waiters, limits::WAITERS_CALLED_UNSEEN);
-            let may = |pop: &Pop| why_not_moved(holding, pop).is_none();
-            let untried = holds.map_or_else(Vec::new, |kind| waiters.take_untried(&key, kind, most, may));
-            if untried.len() == most {
-                self.waiting.later.push(key.clone());
-            }
-            for origin in untried {
-                let waiter = self.waiting.waiters.get(origin).expect("it was found among those who wait");
-                if waiter.moves() {
-                    host.reply(origin, NO_LIST);
-                    continue;
-                }
-                let at = batch::push(&mut bytes, |out| waiter.encode_try(out, &key.1));
-                self.expect_changes(&bytes[at]);
-                self.batches.open.expected_bytes += self.batches.replies.next_bytes();
-                operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
-            }
-            let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
             let held = RefCell::new(Vec::new());
             let may = |pop: &Pop| {
                 let want = why_not_moved(holding, pop);
                 held.borrow_mut().extend(want.iter().cloned());
                 want.is_none()
             };
+            let is_other = |wanted: Type| match elements {
+                Elements::Some(kind, _) | Elements::None(Some(kind)) => kind != wanted,
+                Elements::None(None) => false,
+                // Its own command finds out.
+                Elements::Unknown => true,
+            };
             let chosen = match elements {
                 Elements::None(_) => Vec::new(),
-                Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
-                Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
+                Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, &may)],
+                Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, &may)).into(),
             };
+            // Behind those who have waited longer.
+            let untried = waiters.take_untried(&key, is_other, most, may);
             held.into_inner().into_iter().for_each(|want| self.park_waiters(&key, want));
-            if chosen.iter().any(|chosen| chosen.is_for_later) {
+            if chosen.iter().chain([&untried]).any(|chosen| chosen.is_for_later) {
                 self.waiting.later.push(key.clone());
             }
             for origin in called.into_iter().chain(chosen.into_iter().flat_map(|chosen| chosen.origins)) {
@@ -274,6 +260,17 @@ impl Shard {
                     continue;
                 }
                 let at = batch::push(&mut bytes, |out| waiter.encode_call(out, &key.1));
+                self.expect_changes(&bytes[at]);
+                self.batches.open.expected_bytes += self.batches.replies.next_bytes();
+                operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
+            }
+            for origin in untried.origins {
+                let waiter = self.waiting.waiters.get(origin).expect("it was found among those who wait");
+                if waiter.moves() {
+                    host.reply(origin, NO_LIST);
+                    continue;
+                }
+                let at = batch::push(&mut bytes, |out| waiter.encode_try(out, &key.1));
                 self.expect_changes(&bytes[at]);
                 self.batches.open.expected_bytes += self.batches.replies.next_bytes();
                 operations.push(Operation { origin: Some(origin), read: None, returns_values: true });

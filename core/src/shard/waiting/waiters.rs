@@ -237,34 +237,53 @@ impl Waiters {
         }
     }
 
-    /// Notes that `key` is looked at, and holds something of the type `kind`. Gives `most` of those for whom that is the first time
-    /// and who wait for elements of another type: as anybody who comes now, they are to hear of that. Those for whom nothing `may`
-    /// be taken now are passed over.
+    /// Notes that `key` is looked at, and holds what `is_other` than some type. Gives `most` of those for whom that is the first time
+    /// and who wait for elements of such a type: as anybody who comes now, they are to hear of that. Those for whom nothing `may` be
+    /// taken now are passed over.
     pub(super) fn take_untried(
         &mut self,
         key: &WatchedKey,
-        kind: Option<Type>,
+        is_other: impl Fn(Type) -> bool,
         most: usize,
         may: impl Fn(&Pop) -> bool,
-    ) -> Vec<Origin> {
-        let mut told = Vec::new();
-        let Some(mut untried) = self.untried.remove(key) else { return told };
+    ) -> Chosen {
+        let mut chosen = Chosen::default();
+        let Some(mut untried) = self.untried.remove(key) else { return chosen };
         untried.retain(|id| {
             let waiter = self.by_id.get_mut(id).expect("whoever leaves is forgotten");
-            let is_other = kind.is_some_and(|kind| kind != waiter.pop.kind);
-            if is_other && (told.len() >= most || !may(&waiter.pop)) {
+            if !is_other(waiter.pop.kind) {
+                return false;
+            }
+            if chosen.origins.len() >= most {
+                chosen.is_for_later = true;
                 return true;
             }
-            if is_other && waiter.stage == Stage::Waiting && waiter.claim.take() == Claimed::Yes {
-                waiter.stage = Stage::Trying;
-                told.push(waiter.origin);
+            if !may(&waiter.pop) {
+                return true;
             }
-            false
+            if waiter.stage != Stage::Waiting {
+                waiter.missed = true;
+                return true;
+            }
+            match waiter.claim.take() {
+                Claimed::Yes => {
+                    waiter.stage = Stage::Trying;
+                    chosen.origins.push(waiter.origin);
+                    false
+                }
+                Claimed::Elsewhere => {
+                    chosen.is_for_later = true;
+                    true
+                }
+                // Its core has yet to say so.
+                Claimed::Ended => true,
+            }
         });
         if !untried.is_empty() {
             self.untried.insert(key.clone(), untried);
         }
-        told
+        chosen.origins.sort_unstable_by_key(|origin| self.by_id[&id_of(*origin)].order);
+        chosen
     }
 
     /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
