@@ -1161,6 +1161,9 @@ pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 /// Times that all rows which a command names are fetched in vain, beside the first; then its core waits for those that are missing.
 pub const NAME_SWEEPS_MAX: u32 = 1;
 
+/// Scans of a command that are fetched as small as it asks for, since it knows how few rows it needs; then larger ones each time.
+pub const SMALL_SCANS_MAX: u32 = 16;
+
 /// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
 /// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.
 pub const COLD_SCAN_BYTES_MAX: usize = 8 << 20;

@@ -54,9 +54,56 @@ pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
 /// [`FIELDS_BYTES_MAX`].
 pub(crate) const ORDER_BOUND_BYTES_MAX: usize = 28;
 
-/// Bytes of a type's own fields in the metadata row of a collection (`keyspace/collection.rs`); a stream with
-/// consumer groups needs them all.
-pub(crate) const FIELDS_BYTES_MAX: usize = 64;
+/// Bytes of a type's own fields in the metadata row of a collection (`keyspace/collection.rs`). A key on its way has their length
+/// in one byte.
+pub(crate) const FIELDS_BYTES_MAX: usize = 240;
+
+/// Bytes of them that need no memory of their own while a collection is open: only sorted sets with a tree have more, and a stream
+/// with consumer groups needs them all.
+pub(crate) const FIELDS_BYTES_INLINE: usize = 64;
+
+/// Members from which on a sorted set has a tree of counts (`keyspace/rank_tree.rs`): a walk over as many takes about ten
+/// microseconds.
+pub(crate) const COUNTED_MEMBERS_MIN: u64 = 1024;
+
+/// Order rows of a block: the most that a look-up of a rank walks over.
+pub(crate) const BLOCK_ROWS_MAX: u64 = 64;
+
+/// Children of a node: a write puts their counts, of one byte each mostly, and a million members, in blocks and nodes
+/// that are two thirds full, need no third level.
+pub(crate) const NODE_CHILDREN_MAX: usize = 500;
+
+/// Bytes of a node's bounds: those of as many children where a separator has about 20 bytes. What is larger would not fit the row
+/// cache.
+pub(crate) const NODE_BOUNDS_BYTES_MAX: usize = 12 << 10;
+
+/// Bytes of the root's counts, which each write of the metadata puts: 53 to 80 children with up to 16 million or 65,535 members.
+/// With the other fields they fit [`FIELDS_BYTES_MAX`].
+pub(crate) const ROOT_COUNTS_BYTES_MAX: usize = 161;
+
+/// Bytes of a separator: longer ones would leave a node few children.
+pub(crate) const SEPARATOR_BYTES_MAX: usize = 512;
+
+/// A block with a quarter of its rows, or a node with a quarter of its children, is joined with a neighbor if both together have
+/// half of what one may have: so whoever adds and removes in turn does not split and join.
+pub(crate) const SPARSE_SHARE: usize = 4;
+
+/// Order rows of a block that is cut from rows which are not counted yet: it has room for some more.
+pub(crate) const BLOCK_ROWS_CUT: u64 = 48;
+
+/// Blocks that a write cuts from the rows of a sorted set that are not counted yet: a walk over some four hundred rows, some
+/// ten microseconds.
+pub(crate) const BLOCKS_CUT_MAX: usize = 8;
+
+/// Bytes of order rows behind which a block is cut from rows that are not counted yet, however few they are, and a walk for the
+/// middle of a block ends: members may be large, and a write should not walk over many of those.
+pub(crate) const CUT_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of order rows between which no block can begin, behind which a walk for a place to cut at is given up.
+pub(crate) const UNCUT_BYTES_MAX: usize = 8 * CUT_BYTES_MAX;
+
+/// Full blocks that one has more rows than which is still to be cut, or cannot be: up to here a walk from its beginning is as fast.
+pub(crate) const LARGE_BLOCKS: u64 = 4;
 
 /// Fields of a hash that is kept in one row (`keyspace/packing.rs`): `hash-max-listpack-entries` of Redis.
 pub(crate) const PACKED_HASH_FIELDS_MAX: usize = 512;

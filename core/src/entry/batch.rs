@@ -9,7 +9,8 @@
 //! replica and on every replay, whatever their own settings say.
 //!
 //! Flag 0x04 says that small collections are packed, up to the bounds of [`Packing::STANDARD`]. Batches without it are those of
-//! programs that had a row for each element, and are executed as those did.
+//! programs that had a row for each element, and are executed as those did. Flag 0x08, which none has without 0x04, says that the
+//! rows of large sorted sets are counted; those without it are of programs that counted none.
 
 use std::ops::Range;
 
@@ -28,13 +29,15 @@ const FLAG_TRANSACTION: u8 = 0x01;
 const FLAG_ROWS_SUM: u8 = 0x02;
 /// Small collections are packed.
 const FLAG_PACKS: u8 = 0x04;
+/// The rows of large sorted sets are counted.
+const FLAG_COUNTS: u8 = 0x08;
 /// Bytes of a command's length.
 const LENGTH_BYTES: usize = 4;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&[BATCH_VERSIONS.written_u8(), FLAG_PACKS]);
+    out.extend_from_slice(&[BATCH_VERSIONS.written_u8(), FLAG_PACKS | FLAG_COUNTS]);
     out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 2]);
 }
 
@@ -83,7 +86,7 @@ pub struct Batch<'a> {
     pub seed: u64,
     /// Bytes that a command of the batch may make a string long: the leader's `proto-max-bulk-len`.
     pub string_bytes_max: usize,
-    /// The bounds up to which its commands pack collections.
+    /// The bounds up to which its commands pack collections, and of the counts of large ones.
     pub packing: &'static Packing,
     /// The transaction that the batch is a part of. None is written yet.
     #[allow(dead_code, reason = "there are no transactions yet")]
@@ -110,13 +113,19 @@ impl<'a> Batch<'a> {
         let too_short = || format!("an entry of {} bytes is too short for a batch", bytes.len());
         let mut reader = Header(bytes.get(1..).ok_or_else(too_short)?);
         let flags = if version == 2 { 0 } else { reader.take::<1>().ok_or_else(too_short)?[0] };
-        if flags & !(FLAG_TRANSACTION | FLAG_ROWS_SUM | FLAG_PACKS) != 0 {
+        let packing = match flags & (FLAG_PACKS | FLAG_COUNTS) {
+            0 => Some(&Packing::NONE),
+            FLAG_PACKS => Some(&Packing::UNCOUNTED),
+            FLAG_COUNTS => None,
+            _ => Some(&Packing::STANDARD),
+        };
+        let known = FLAG_TRANSACTION | FLAG_ROWS_SUM | FLAG_PACKS | FLAG_COUNTS;
+        let Some(packing) = packing.filter(|_| flags & !known == 0) else {
             return Err(format!("the batch has the unknown flags {flags:#04x}"));
-        }
+        };
         let mut read = || {
             let (time_ms, seed) = (reader.number()?, reader.number()?);
             let string_bytes_max = u32::from_le_bytes(reader.take()?) as usize;
-            let packing = if flags & FLAG_PACKS != 0 { &Packing::STANDARD } else { &Packing::NONE };
             let mut transaction = None;
             if flags & FLAG_TRANSACTION != 0 {
                 transaction = Some(u128::from_le_bytes(reader.take()?));
@@ -208,7 +217,7 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         seal(&mut bytes, 0x0102_0304_0506_0708, 9, 0x0a0b_0c0d);
         let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(bytes, [&[3, 4], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
+        assert_eq!(bytes, [&[3, 12], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
     }
 
     #[test]
@@ -238,13 +247,19 @@ mod tests {
             (0x02, sum.to_vec(), (None, Some(rows_sum))),
             (0x03, [id, sum].concat(), (Some(transaction), Some(rows_sum))),
             (0x04, vec![], (None, None)),
+            (0x0c, vec![], (None, None)),
         ] {
             let (head, commands) = plain.split_at(BATCH_HEADER_BYTES);
             let mut bytes = [head, &fields, commands].concat();
             bytes[1] = flags;
             let batch = Batch::read(&bytes).unwrap();
             assert_eq!((batch.transaction, batch.rows_sum), expected, "flags {flags}");
-            assert_eq!(batch.packing == &Packing::STANDARD, flags == 0x04, "flags {flags}");
+            let packing = match flags & 0x0c {
+                0 => &Packing::NONE,
+                0x04 => &Packing::UNCOUNTED,
+                _ => &Packing::STANDARD,
+            };
+            assert_eq!(batch.packing, packing, "flags {flags}");
             assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));
             assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
             for length in 0..BATCH_HEADER_BYTES + fields.len() {
@@ -253,6 +268,8 @@ mod tests {
             bytes[1] |= 0x40;
             assert!(Batch::read(&bytes).unwrap_err().contains("unknown flags"));
         }
+        plain[1] = 0x08;
+        assert!(Batch::read(&plain).unwrap_err().contains("unknown flags"), "who counts packs as well");
     }
 
     #[test]

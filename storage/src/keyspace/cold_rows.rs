@@ -19,6 +19,7 @@ use super::lists::End;
 use super::meta::Type;
 use super::record::{Lookup, Record};
 use super::renewal::Removed;
+use super::sorted_rows::{SortedRows, order_element};
 use super::streams::StreamId;
 use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES, EXACT_NAMES_MAX, WEIGHED_ELEMENTS_MIN};
 use crate::{ColdRead, Direction, Error, Result};
@@ -35,6 +36,10 @@ fn note<T>(read: Result<T>, cold: &mut ColdRows) -> Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(Error::Cold(ColdRead::Key(row))) => {
             cold.push(row);
+            Ok(None)
+        }
+        Err(Error::Cold(ColdRead::Keys(rows))) => {
+            cold.extend(rows);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -57,28 +62,77 @@ impl Keyspace<'_> {
 
     /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata. If
     /// the command removes rows, a small collection that has left many behind is written anew (see `Removed`): then looks for all
-    /// of it. `removes` says how many names the command has in all, and up to how many bytes to look.
+    /// of it. `removes` says how many names the command has in all, and up to how many bytes to look. Where they are all in memory,
+    /// also notes what of the counts of a sorted set is cold that will change when they go. Says whether a write of the names
+    /// changes such counts.
     ///
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::WrongType`]; [`Error::Cold`] with elements of what is written anew.
-    pub fn cold_names<'n>(
+    pub fn cold_names<'n, N>(
         &self,
         key: &[u8],
         kind: Type,
-        names: impl Iterator<Item = &'n [u8]>,
+        names: N,
         removes: Option<(u64, usize)>,
         cold: &mut ColdRows,
-    ) -> Result<()> {
+    ) -> Result<bool>
+    where
+        N: Iterator<Item = &'n [u8]> + Clone,
+    {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
-        let Some(Some(Held::Rows(collection))) = note(self.held(key, kind), cold)? else { return Ok(()) };
+        let Some(Some(Held::Rows(collection))) = note(self.held(key, kind), cold)? else { return Ok(false) };
         if let (Some((count, bytes_max)), Some((removed, _))) = (removes, Removed::read(collection.fields()))
             && removed.may_renew(collection.size, count)
         {
             self.cold_elements(key, bytes_max)?;
         }
-        for name in names {
+        let before = cold.len();
+        for name in names.clone() {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
             note(Deadline::read(self, &collection, name), cold)?;
+            if is_enough_cold(cold) {
+                break;
+            }
+        }
+        if kind != Type::SortedSet || removes.is_none() {
+            return Ok(false);
+        }
+        let sorted_set = SortedRows::read(collection)?;
+        if !sorted_set.is_counted(self) {
+            return Ok(false);
+        }
+        if cold.len() > before {
+            return Ok(true);
+        }
+        for name in names {
+            if let Some(score) = sorted_set.score(self, name)? {
+                note(sorted_set.look_at_ranks(self, Some(&order_element(score, name)), None), cold)?;
+            }
+            if is_enough_cold(cold) {
+                break;
+            }
+        }
+        if cold.len() == before {
+            sorted_set.look_at_building(self)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes what of the counts of the sorted set at `key` is cold that will change when `members` get these scores, or else its
+    /// metadata.
+    ///
+    /// # Errors
+    /// As [`Keyspace::cold_names`]; [`Error::Cold`] with the rows of a block that has to be split.
+    pub fn cold_places<'m>(
+        &self,
+        key: &[u8],
+        members: impl Iterator<Item = (&'m [u8], f64)>,
+        cold: &mut ColdRows,
+    ) -> Result<()> {
+        let Some(Some(Held::Rows(collection))) = note(self.held(key, Type::SortedSet), cold)? else { return Ok(()) };
+        let sorted_set = SortedRows::read(collection)?;
+        for (member, score) in members.filter(|(_, score)| !score.is_nan()) {
+            note(sorted_set.look_at_ranks(self, None, Some(&order_element(score, member))), cold)?;
             if is_enough_cold(cold) {
                 break;
             }
@@ -259,7 +313,7 @@ impl Keyspace<'_> {
 mod tests {
     use super::*;
     use crate::keyspace::{Packing, ROW_RULES, Scratch, VersionSource};
-    use crate::limits::PINNED_BYTES_AT_ONCE;
+    use crate::limits::{COLD_SCAN_ROW_BYTES_MIN, PINNED_BYTES_AT_ONCE};
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
@@ -327,7 +381,7 @@ mod tests {
         let names = || names.iter().map(|name| name.as_slice());
 
         let of_hash = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
-            keyspace.cold_names(b"hash", Type::Hash, names(), None, cold)
+            keyspace.cold_names(b"hash", Type::Hash, names(), None, cold).map(drop)
         });
         assert!(of_hash.iter().any(|count| *count > 10), "many names at once: {of_hash:?}");
         let draws = || {
@@ -405,7 +459,7 @@ mod tests {
         set.save(&mut keyspace).unwrap();
         let mut store = reopened(store, home.path(), &options);
         let met = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
-            keyspace.cold_names(&key, Type::Set, names.iter().map(|name| name.as_slice()), None, cold)
+            keyspace.cold_names(&key, Type::Set, names.iter().map(|name| name.as_slice()), None, cold).map(drop)
         });
         assert!(met.len() > 2 && met.iter().all(|count| *count <= 4), "{met:?}");
     }
@@ -444,6 +498,102 @@ mod tests {
             assert!(store.set_pinned(pinned));
         }
         assert!(looks.len() == 3 && looks[0] > looks[1] && looks[2] == 0, "all at once, or for ever: {looks:?}");
+    }
+
+    /// A store with a sorted set of so many members, all on disk.
+    fn cold_sorted_set(home: &std::path::Path, count: u32, packing: &'static Packing) -> Store {
+        let options = StoreOptions::new(ROW_RULES, 64 << 20, BlockCache::new(64 << 20));
+        let mut store = Store::open(home, &options).unwrap();
+        let mut scratch = Scratch::default();
+        let versions = VersionSource::entry(1).with_packing(packing);
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, versions, 0, 1000);
+        let mut sorted_set = keyspace.sorted_set_or_new(b"z").unwrap();
+        for number in 0..count {
+            let number = number * 7919 % count;
+            sorted_set.insert(&mut keyspace, &number.to_be_bytes(), None, f64::from(number)).unwrap();
+        }
+        sorted_set.save(&mut keyspace).unwrap();
+        // Opening reads what is first and what is last, and their blocks with them.
+        let value = vec![b'v'; 10_000];
+        for number in 0..50 {
+            keyspace.set_string(format!("string:{number}").as_bytes(), &value, None).unwrap();
+            for prefix in ["a", "zz"] {
+                let mut hash = keyspace.hash_or_new(format!("{prefix}:{number}").as_bytes()).unwrap();
+                hash.insert(&mut keyspace, b"f", &value).unwrap();
+                hash.save(&mut keyspace).unwrap();
+            }
+        }
+        let options = StoreOptions { block_cache: BlockCache::new(64 << 20), ..options };
+        reopened(store, home, &options)
+    }
+
+    #[test]
+    fn a_rank_of_a_large_cold_sorted_set_fetches_some_dozen_rows() {
+        const COUNT: u32 = 60_000;
+        let home = tempfile::tempdir().unwrap();
+        let mut store = cold_sorted_set(home.path(), COUNT, &Packing::STANDARD);
+        let reader = store.cold_reader();
+        for number in [COUNT / 2, COUNT / 3, 17] {
+            let (mut fetched, mut rounds) = (0, 0);
+            let rank = loop {
+                let mut scratch = Scratch::default();
+                let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 5000);
+                let rank = keyspace.sorted_set(b"z").and_then(|sorted_set| {
+                    sorted_set.unwrap().rank(&keyspace, &number.to_be_bytes(), Direction::Forward)
+                });
+                let missing = match rank {
+                    Ok(rank) => break rank,
+                    Err(Error::Cold(missing)) => missing,
+                    Err(error) => panic!("{error}"),
+                };
+                fetched += match &missing {
+                    ColdRead::Keys(rows) => rows.len(),
+                    ColdRead::Scan { bytes, .. } => bytes / COLD_SCAN_ROW_BYTES_MIN,
+                    _ => 1,
+                };
+                rounds += 1;
+                reader.fetch(&missing).unwrap();
+            };
+            assert_eq!(rank, Some(number.into()));
+            assert!(fetched <= 90 && rounds <= 12, "{fetched} rows in {rounds} rounds");
+            assert!(fetched >= 3 && rounds >= 2, "it was not cold: {fetched} rows in {rounds} rounds");
+        }
+    }
+
+    #[test]
+    fn what_a_write_of_a_large_cold_sorted_set_counts_is_looked_for_before() {
+        const COUNT: u32 = 20_000;
+        for packing in [&Packing::STANDARD, &Packing::UNCOUNTED] {
+            let home = tempfile::tempdir().unwrap();
+            let mut store = cold_sorted_set(home.path(), COUNT, packing);
+            // Enough members at one place for a block to be split, one whose score changes, and one that goes.
+            let added: Vec<[u8; 5]> = (0..70).map(|number| [b'm', 0, 0, 0, number]).collect();
+            let (changed, removed) = ((COUNT / 3).to_be_bytes(), (COUNT / 4).to_be_bytes());
+            let score = f64::from(COUNT / 2) + 0.5;
+            for (index, member) in added.iter().map(|member| &member[..]).chain([&changed[..], &removed]).enumerate() {
+                let is_removed = *member == removed;
+                let met = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
+                    let names = [member].into_iter();
+                    keyspace.cold_names(b"z", Type::SortedSet, names, Some((1, usize::MAX)), cold)?;
+                    if is_removed {
+                        return Ok(());
+                    }
+                    keyspace.cold_places(b"z", [(member, score)].into_iter(), cold)
+                });
+                assert!(index > 0 || met.len() > 1, "it was not cold: {met:?}");
+                let (mut scratch, versions) = (Scratch::default(), VersionSource::entry(index as u64 + 2));
+                let mut keyspace = Keyspace::new(&mut store, &mut scratch, versions, 0, 5000);
+                // A cold row would be an error.
+                let mut sorted_set = keyspace.sorted_set(b"z").unwrap().unwrap();
+                if is_removed {
+                    assert!(sorted_set.remove(&mut keyspace, member).unwrap());
+                } else {
+                    let old = sorted_set.score(&keyspace, member).unwrap();
+                    sorted_set.insert(&mut keyspace, member, old, score).unwrap();
+                }
+                sorted_set.save(&mut keyspace).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::key::{ElementKey, RowKey, Slot};
 use super::meta::{Prior, Type};
-use crate::limits::FIELDS_BYTES_MAX;
+use crate::limits::{FIELDS_BYTES_INLINE, FIELDS_BYTES_MAX};
 
 /// A list, set, hash, sorted set or stream: its metadata, and the prefix of its element rows.
 ///
@@ -21,7 +21,7 @@ pub struct Collection {
     pub(super) fields_due_ms: Option<u64>,
     pub(super) prior: Prior,
     pub(super) prefix: RowKey,
-    fields: SmallVec<[u8; FIELDS_BYTES_MAX]>,
+    fields: SmallVec<[u8; FIELDS_BYTES_INLINE]>,
     pub(super) is_new: bool,
     /// True if it takes the place of a key that was there, which is told to be gone if it is saved empty.
     pub(super) replaces: bool,

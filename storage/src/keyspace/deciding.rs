@@ -7,9 +7,9 @@
 use super::key::{SLOT_COUNT, name_hash};
 use super::packing::Packing;
 use crate::limits::{
-    ACKNOWLEDGED_MAX, COPIED_BYTES_PER_WORK, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX,
+    ACKNOWLEDGED_MAX, COPIED_BYTES_PER_WORK, CUT_BYTES_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX,
     ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX,
-    SESSION_EPOCH_MS, SESSIONS_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
+    SESSION_EPOCH_MS, SESSIONS_MAX, UNCUT_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
 use crate::rows::DATABASE_COUNT;
 
@@ -39,5 +39,16 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("members of a packed sorted set", Packing::STANDARD.sorted_set_members_max as u64),
         ("bytes of a packed list", Packing::STANDARD.list_bytes_max as u64),
         ("bytes of a packed string", Packing::STANDARD.string_bytes_max as u64),
+        ("members of a sorted set with counts", Packing::STANDARD.counting.members_min),
+        ("order rows of a block", Packing::STANDARD.counting.block_rows_max),
+        ("children of a node of counts", Packing::STANDARD.counting.children_max as u64),
+        ("bytes of such a node's bounds", Packing::STANDARD.counting.bounds_bytes_max as u64),
+        ("bytes of the counts of the root", Packing::STANDARD.counting.root_bytes_max as u64),
+        ("bytes of a bound of a block", Packing::STANDARD.counting.separator_bytes_max as u64),
+        ("share below which it is joined", Packing::STANDARD.counting.sparse_share as u64),
+        ("blocks that a write cuts", Packing::STANDARD.counting.blocks_cut_max as u64),
+        ("order rows of such a block", Packing::STANDARD.counting.block_rows_cut),
+        ("bytes of rows behind which a block is cut", CUT_BYTES_MAX as u64),
+        ("bytes of rows among which no cut is looked for any more", UNCUT_BYTES_MAX as u64),
     ]
 }

@@ -40,6 +40,14 @@ mod packed_model_test;
 mod packed_sorted_set;
 mod packing;
 pub mod prepared;
+mod rank_bounds;
+mod rank_counts;
+#[cfg(test)]
+mod rank_model_test;
+#[cfg(test)]
+mod rank_price_test;
+mod rank_shape;
+mod rank_tree;
 mod record;
 mod renewal;
 mod row_rules;
@@ -47,6 +55,7 @@ mod scratch;
 mod sessions;
 mod sets;
 mod sorted_ranges;
+mod sorted_ranks;
 mod sorted_rows;
 #[cfg(test)]
 mod sorted_set_model_test;
@@ -72,7 +81,7 @@ pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};
 pub use names::{Names, VisitName};
-pub use packing::Packing;
+pub use packing::{Counting, Packing};
 pub use record::{Lookup, Record};
 pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch, ScratchMark};

@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use proptest::prelude::*;
 
 use super::key::ElementKey;
-use super::{Keyspace, Packing, ROW_RULES, Scratch, Serialized, Type, VersionSource};
+use super::{Counting, Keyspace, Packing, ROW_RULES, Scratch, Serialized, Type, VersionSource};
 use crate::rows::Rows;
 use crate::{Direction, MemoryRows, Trial};
 
@@ -18,6 +18,7 @@ const TINY: Packing = Packing {
     sorted_set_members_max: 3,
     list_bytes_max: 20,
     string_bytes_max: 6,
+    counting: Counting::NONE,
 };
 
 type Text = &'static [u8];

@@ -62,21 +62,34 @@ impl Removed {
 
     /// Moves `collection` to a new version if it has become small and left many rows behind. Says whether it did.
     pub(super) fn renew(&mut self, keyspace: &mut Keyspace<'_>, collection: &mut Collection) -> Result<bool> {
+        self.move_rows(keyspace, collection, Bound::Unbounded)
+    }
+
+    /// The same of elements that sort before `end` alone: the others are left behind.
+    pub(super) fn renew_below(
+        &mut self,
+        keyspace: &mut Keyspace<'_>,
+        collection: &mut Collection,
+        end: &[u8],
+    ) -> Result<bool> {
+        self.move_rows(keyspace, collection, Bound::Excluded(end))
+    }
+
+    fn move_rows(
+        &mut self,
+        keyspace: &mut Keyspace<'_>,
+        collection: &mut Collection,
+        end: Bound<&[u8]>,
+    ) -> Result<bool> {
         let small = (1..=RENEWED_ELEMENTS_MAX).contains(&collection.size);
         if !small || self.0 < REMOVED_MIN || u64::from(self.0) < collection.size * REMOVED_PER_ELEMENT {
             return Ok(false);
         }
         let mut rows: Vec<(RowKey, Box<[u8]>)> = Vec::new();
-        keyspace.scan_elements(
-            collection,
-            Bound::Unbounded,
-            Bound::Unbounded,
-            Direction::Forward,
-            &mut |element, value| {
-                rows.push((RowKey::from_slice(element), value.into()));
-                ControlFlow::Continue(())
-            },
-        )?;
+        keyspace.scan_elements(collection, Bound::Unbounded, end, Direction::Forward, &mut |element, value| {
+            rows.push((RowKey::from_slice(element), value.into()));
+            ControlFlow::Continue(())
+        })?;
         keyspace.renew(collection);
         for (element, value) in &rows {
             keyspace.put_element(collection, element, value);

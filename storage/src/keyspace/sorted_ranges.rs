@@ -12,13 +12,21 @@ use super::sorted_sets::{LexBound, ScoreEnd, ScoreRange};
 use crate::{Direction, Result};
 
 impl SortedRows {
-    /// The number of members before `member` in `direction`; `None` if it is not there. Walks over all of them.
+    /// The number of members before `member` in `direction`; `None` if it is not there. Walks over all of them if the set has no
+    /// tree of counts.
     ///
     /// # Errors
     /// As the reads.
     pub fn rank(&self, keyspace: &Keyspace<'_>, member: &[u8], direction: Direction) -> Result<Option<u64>> {
         let Some(score) = self.score(keyspace, member)? else { return Ok(None) };
         let order = order_element(score, member);
+        if self.ranks.is_some() {
+            let before = self.rows_before(keyspace, &order)?;
+            return Ok(Some(match direction {
+                Direction::Forward => before,
+                Direction::Backward => self.len().saturating_sub(before + 1),
+            }));
+        }
         let (from, to) = match direction {
             Direction::Forward => (self.order_start(), order),
             Direction::Backward => (after(order), self.order_end()),
@@ -52,7 +60,7 @@ impl SortedRows {
     /// As the reads; nothing is removed then.
     pub fn remove_scores(&mut self, keyspace: &mut Keyspace<'_>, range: &ScoreRange) -> Result<u64> {
         let mut orders = Vec::new();
-        self.each_score(keyspace, range, Direction::Forward, &mut |member, score| {
+        self.each_score(keyspace, range, Direction::Forward, 0, &mut |member, score| {
             orders.push(order_element(score, member));
             ControlFlow::Continue(())
         })?;
@@ -65,7 +73,7 @@ impl SortedRows {
     /// As the reads; nothing is removed then.
     pub fn remove_lex(&mut self, keyspace: &mut Keyspace<'_>, min: LexBound<'_>, max: LexBound<'_>) -> Result<u64> {
         let mut orders = Vec::new();
-        self.each_lex(keyspace, min, max, Direction::Forward, &mut |member, score| {
+        self.each_lex(keyspace, (min, max), Direction::Forward, 0, &mut |member, score| {
             orders.push(order_element(score, member));
             ControlFlow::Continue(())
         })?;
@@ -81,7 +89,7 @@ impl SortedRows {
         }
         let is_lowest = self.end(keyspace, Direction::Forward)?.as_ref() == Some(first);
         let is_highest = self.end(keyspace, Direction::Backward)?.as_ref() == Some(last);
-        orders.iter().for_each(|order| self.remove_order(keyspace, order));
+        self.take_out(keyspace, orders)?;
         if is_lowest {
             self.narrow(ScoreEnd::Lowest, &last[1..]);
         }
@@ -119,7 +127,7 @@ mod tests {
         let mut keyspace = shard.keyspace();
         let mut sorted_set = SortedRows::new(keyspace.collection_or_new(b"k", Type::SortedSet).unwrap());
         for score in 0..10u8 {
-            sorted_set.insert(&mut keyspace, &[score], None, f64::from(score));
+            sorted_set.insert(&mut keyspace, &[score], None, f64::from(score)).unwrap();
         }
         let range = ScoreRange { min: f64::NEG_INFINITY, min_exclusive: false, max: 3.0, max_exclusive: false };
         assert_eq!(sorted_set.remove_scores(&mut keyspace, &range).unwrap(), 4);

@@ -4,9 +4,10 @@
 //! fields    [removed u32 BE]                         see `renewal.rs`
 //!           [lowest length u8][lowest …]             no order row sorts before these bytes (kind left out)
 //!           [highest length u8][highest …]           no order row sorts after or at these bytes; length 0 = unknown
+//!           [tree …]                                 only if the set has a tree of counts, see `rank_tree.rs`
 //! element   [0x00][name_hash(member) u32 BE][member …] → score, 8 bytes
 //!           [0x01][score, 8 bytes][member …]           → empty
-//!           [0x02 …]                                   reserved: counts for ranks, see below
+//!           [0x02 …]                                   nodes of the tree of counts, see `rank_tree.rs`
 //! score     the IEEE 754 bits as u64 BE, sign bit flipped if positive, all bits flipped if negative: sorts as numbers do.
 //!           Minus zero is stored as zero; NaN never.
 //! ```
@@ -18,10 +19,10 @@
 //! all of them each time. A pop moves the bound up to what it took, an insertion beyond it moves it back. They are
 //! hints, cut to 28 bytes; both empty until something is popped.
 //!
-//! Ranks: ZRANK counts all rows before the member (`sorted_ranges.rs`), ZRANGE by index counts rows from the nearer end, O(n).
-//! The plan for O(log n) is a tree of counts under kind 0x02 (`[0x02][level u8][first order row of the block …] → rows in the
-//! block`), blocks split at 512 rows, kept by sorted sets above some thousand members and announced by further bytes in the
-//! fields. It changes no row that exists.
+//! Ranks: a set that a write finds with a thousand members or more gets a tree that counts its order rows, and keeps it
+//! (`sorted_ranks.rs`); so rank and index are found in O(log n). One that was large before it had a tree gets its own piece by
+//! piece, a few hundred rows with each write, and is right meanwhile: what is not counted yet is one block, over which a look-up
+//! walks from its nearer end. So it does over all of a set without a tree. A program that does not know trees refuses the fields.
 
 use std::ops::{Bound, ControlFlow, Range};
 
@@ -30,6 +31,7 @@ use super::collection::Collection;
 use super::hashed_names::name_element;
 use super::key::{RowKey, after_prefix};
 use super::keyspace::damaged;
+use super::rank_tree::{NODES, RankTree};
 use super::renewal::Removed;
 use super::sorted_sets::{Inserted, LexBound, LexRun, ScoreEnd, ScoreRange};
 use crate::limits::ORDER_BOUND_BYTES_MAX;
@@ -39,7 +41,7 @@ use crate::{Direction, Result};
 const MEMBER: u8 = 0x00;
 
 /// Row kind that keeps members in order.
-const ORDER: u8 = 0x01;
+pub(super) const ORDER: u8 = 0x01;
 
 /// Bytes before the member in an order row.
 const ORDER_MEMBER_START: usize = 9;
@@ -51,25 +53,31 @@ pub(super) struct SortedRows {
     pub(super) removed: Removed,
     pub(super) lowest: Vec<u8>,
     pub(super) highest: Vec<u8>,
+    /// The tree of counts, if there is one.
+    pub(super) ranks: Option<RankTree>,
+    /// Changes since the command last built some of the tree; `None` before the first time.
+    pub(super) untended: Option<u64>,
 }
 
 /// Visits order rows until it breaks: the element's bytes, the member and the score.
-type VisitOrder<'v> = &'v mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>;
+pub(super) type VisitOrder<'v> = &'v mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>;
 
 impl SortedRows {
     /// An empty sorted set in `collection`, which is new.
     pub(super) fn new(collection: Collection) -> SortedRows {
-        SortedRows { collection, removed: Removed::default(), lowest: Vec::new(), highest: Vec::new() }
+        let (lowest, highest) = (Vec::new(), Vec::new());
+        SortedRows { collection, removed: Removed::default(), lowest, highest, ranks: None, untended: None }
     }
 
     pub(super) fn read(collection: Collection) -> Result<SortedRows> {
-        let fields = Removed::read(collection.fields()).and_then(|(removed, rest)| {
-            let (lowest, rest) = read_bound(rest)?;
-            let (highest, rest) = read_bound(rest)?;
-            rest.is_empty().then(|| (removed, lowest.to_vec(), highest.to_vec()))
+        let fields = read_fields(collection.fields()).and_then(|(removed, [lowest, highest], tree)| {
+            let ranks = if tree.is_empty() { None } else { Some(RankTree::read(tree)?) };
+            Some((removed, lowest.to_vec(), highest.to_vec(), ranks))
         });
         match fields {
-            Some((removed, lowest, highest)) => Ok(SortedRows { collection, removed, lowest, highest }),
+            Some((removed, lowest, highest, ranks)) => {
+                Ok(SortedRows { collection, removed, lowest, highest, ranks, untended: None })
+            }
             None => Err(damaged(collection.key())),
         }
     }
@@ -98,28 +106,42 @@ impl SortedRows {
     }
 
     /// Gives `member` the score `score`, which is not NaN. `old` is its present score, from [`SortedRows::score`].
-    pub fn insert(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8], old: Option<f64>, score: f64) -> Inserted {
+    ///
+    /// # Errors
+    /// As the reads; nothing is to be saved then.
+    pub fn insert(
+        &mut self,
+        keyspace: &mut Keyspace<'_>,
+        member: &[u8],
+        old: Option<f64>,
+        score: f64,
+    ) -> Result<Inserted> {
         assert!(!score.is_nan(), "a score is a number");
         if old == Some(score) {
-            return Inserted::Same;
+            return Ok(Inserted::Same);
         }
-        if let Some(old) = old {
-            keyspace.delete_element(&self.collection, &order_element(old, member));
+        let (order, old) = (order_element(score, member), old.map(|old| order_element(old, member)));
+        self.tend_ranks(keyspace)?;
+        match &old {
+            Some(old) => self.count_moved(keyspace, old, &order)?,
+            None => self.count_in(keyspace, &order[1..])?,
+        }
+        if let Some(old) = &old {
+            keyspace.delete_element(&self.collection, old);
             self.removed.count(1);
         } else {
             self.collection.size += 1;
         }
-        let order = order_element(score, member);
         self.widen(&order[1..]);
         keyspace.put_element(&self.collection, &name_element(MEMBER, member), &write_score(score));
         keyspace.put_element(&self.collection, &order, &[]);
-        if old.is_some() { Inserted::Changed } else { Inserted::Added }
+        Ok(if old.is_some() { Inserted::Changed } else { Inserted::Added })
     }
 
     /// Removes `member` and says whether it was there.
     pub fn remove(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8]) -> Result<bool> {
         let Some(score) = self.score(keyspace, member)? else { return Ok(false) };
-        self.remove_order(keyspace, &order_element(score, member));
+        self.take_out(keyspace, &[order_element(score, member)])?;
         Ok(true)
     }
 
@@ -151,7 +173,7 @@ impl SortedRows {
         if missing > 0 {
             return Err(damaged(self.collection.key()));
         }
-        popped.iter().for_each(|order| self.remove_order(keyspace, order));
+        self.take_out(keyspace, &popped)?;
         if all {
             self.collection.size = 0;
         } else if let Some(last) = popped.last() {
@@ -173,30 +195,18 @@ impl SortedRows {
         }
         let (mut skip, mut missing) = (ranks.start, ranks.end - ranks.start);
         let (mut from, mut to) = (self.order_start(), self.order_end());
-        // The first row wanted is found from the nearer end.
+        // The first row wanted is found from the nearer end, or by the tree.
         let behind = self.len().saturating_sub(ranks.start + 1);
-        if behind < skip {
-            let mut first = RowKey::new();
-            let mut steps = behind;
-            let back = opposite(direction);
-            self.scan_order(keyspace, from.clone(), to.clone(), back, &mut |element, _, _| {
-                if steps > 0 {
-                    steps -= 1;
-                    return ControlFlow::Continue(());
-                }
-                first = RowKey::from_slice(element);
-                ControlFlow::Break(())
-            })?;
+        if behind < skip || self.is_far(keyspace, skip) {
+            let rank = if direction == Direction::Forward { skip } else { behind };
+            let first = self.row_of_rank(keyspace, rank)?;
             skip = 0;
             match direction {
                 Direction::Forward => from = first,
-                Direction::Backward => {
-                    first.push(0);
-                    to = first;
-                }
+                Direction::Backward => to = after(first),
             }
         }
-        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| {
+        self.scan_some(keyspace, (from, to), direction, skip + missing, &mut |_, member, score| {
             if skip > 0 {
                 skip -= 1;
                 return ControlFlow::Continue(());
@@ -209,64 +219,138 @@ impl SortedRows {
         if missing == 0 { Ok(()) } else { Err(damaged(self.collection.key())) }
     }
 
-    /// Visits the members whose scores are in `range`, in `direction`, until `visit` breaks.
+    /// Visits the members whose scores are in `range` behind the first `skip` of them, in `direction`, until `visit` breaks.
     pub fn each_score(
         &self,
         keyspace: &Keyspace<'_>,
         range: &ScoreRange,
         direction: Direction,
+        mut skip: u64,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
-        let from = score_bound(range.min, range.min_exclusive);
-        let to = score_bound(range.max, !range.max_exclusive);
-        let (from, to) = (from.max(self.order_start()), to.min(self.order_end()));
-        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| visit(member, score))
+        let (mut from, mut to) = self.score_bounds(range);
+        if self.is_far(keyspace, skip) {
+            let Some(left) = self.skipping(keyspace, from, to, direction, skip)? else { return Ok(()) };
+            ((from, to), skip) = left;
+        }
+        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| match skip {
+            0 => visit(member, score),
+            _ => {
+                skip -= 1;
+                ControlFlow::Continue(())
+            }
+        })
     }
 
-    /// Visits the members between `min` and `max`, in `direction`, until `visit` breaks.
+    /// The number of members whose scores are in `range`.
+    pub fn count_scores(&self, keyspace: &Keyspace<'_>, range: &ScoreRange) -> Result<u64> {
+        let (from, to) = self.score_bounds(range);
+        self.rows_between(keyspace, &from, &to)
+    }
+
+    fn score_bounds(&self, range: &ScoreRange) -> (RowKey, RowKey) {
+        let (start, end) = (self.order_start(), self.order_end());
+        // What is open to an end has all rows there, which needs no counting.
+        let is_open = |score: f64, is_exclusive: bool| score.is_infinite() && !is_exclusive;
+        let from = match range.min {
+            min if is_open(min, range.min_exclusive) && min < 0.0 => start,
+            min => score_bound(min, range.min_exclusive).max(start),
+        };
+        let to = match range.max {
+            max if is_open(max, range.max_exclusive) && max > 0.0 => end,
+            max => score_bound(max, !range.max_exclusive).min(end),
+        };
+        (from, to)
+    }
+
+    /// Visits the members between `min` and `max` behind the first `skip` of them, in `direction`, until `visit` breaks.
     ///
     /// As in Redis this is meant for members of equal scores. Where scores differ, it visits the run of members from the
     /// first one (in the order of scores) past one bound to the first one past the other.
     pub fn each_lex(
         &self,
         keyspace: &Keyspace<'_>,
-        min: LexBound<'_>,
-        max: LexBound<'_>,
+        (min, max): (LexBound<'_>, LexBound<'_>),
         direction: Direction,
+        mut skip: u64,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
         let (mut from, mut to) = (self.order_start(), self.order_end());
         if let Some(score) = self.common_score(keyspace)? {
-            let order = |member: &[u8]| order_element(score, member);
-            match min {
-                LexBound::Lowest => {}
-                LexBound::Highest => return Ok(()),
-                LexBound::Included(member) => from = from.max(order(member)),
-                LexBound::Excluded(member) => from = from.max(after(order(member))),
-            }
-            match max {
-                LexBound::Highest => {}
-                LexBound::Lowest => return Ok(()),
-                LexBound::Included(member) => to = to.min(after(order(member))),
-                LexBound::Excluded(member) => to = to.min(order(member)),
+            let Some(bounds) = self.lex_bounds(score, min, max) else { return Ok(()) };
+            (from, to) = bounds;
+            if self.is_far(keyspace, skip) {
+                let Some(left) = self.skipping(keyspace, from, to, direction, skip)? else { return Ok(()) };
+                ((from, to), skip) = left;
             }
         }
         let mut run = LexRun::new(min, max, direction);
         self.scan_order(keyspace, from, to, direction, &mut |_, member, score| {
-            run.meet(member, || visit(member, score))
+            run.meet(member, || match skip {
+                0 => visit(member, score),
+                _ => {
+                    skip -= 1;
+                    ControlFlow::Continue(())
+                }
+            })
         })
+    }
+
+    /// The number of members between `min` and `max`, as [`SortedRows::each_lex`] visits them.
+    pub fn count_lex(&self, keyspace: &Keyspace<'_>, min: LexBound<'_>, max: LexBound<'_>) -> Result<u64> {
+        if self.ranks.is_some()
+            && let Some(score) = self.common_score(keyspace)?
+        {
+            return match self.lex_bounds(score, min, max) {
+                Some((from, to)) => self.rows_between(keyspace, &from, &to),
+                None => Ok(0),
+            };
+        }
+        let mut count = 0;
+        self.each_lex(keyspace, (min, max), Direction::Forward, 0, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    /// Where the order rows between `min` and `max` are, if all members have this score; `None` if there are none.
+    fn lex_bounds(&self, score: f64, min: LexBound<'_>, max: LexBound<'_>) -> Option<(RowKey, RowKey)> {
+        let (mut from, mut to) = (self.order_start(), self.order_end());
+        let order = |member: &[u8]| order_element(score, member);
+        match min {
+            LexBound::Lowest => {}
+            LexBound::Highest => return None,
+            LexBound::Included(member) => from = from.max(order(member)),
+            LexBound::Excluded(member) => from = from.max(after(order(member))),
+        }
+        match max {
+            LexBound::Highest => {}
+            LexBound::Lowest => return None,
+            LexBound::Included(member) => to = to.min(after(order(member))),
+            LexBound::Excluded(member) => to = to.min(order(member)),
+        }
+        Some((from, to))
     }
 
     /// Stores the sorted set's size, or deletes the key if it is empty.
     pub fn save(&mut self, keyspace: &mut Keyspace<'_>) -> Result<()> {
-        if self.removed.renew(keyspace, &mut self.collection)? {
-            self.lowest.clear();
-            self.highest.clear();
+        // What is renewed is small: it gets a tree when it has grown again.
+        if self.removed.renew_below(keyspace, &mut self.collection, &[NODES])? {
+            (self.lowest, self.highest, self.ranks) = (Vec::new(), Vec::new(), None);
+        }
+        match &mut self.ranks {
+            Some(tree) if self.collection.size == 0 => tree.delete(keyspace, &self.collection),
+            Some(tree) => tree.save(keyspace, &self.collection),
+            None => {}
         }
         let mut fields = self.removed.bytes().to_vec();
         for bound in [&self.lowest, &self.highest] {
             fields.push(bound.len() as u8);
             fields.extend_from_slice(bound);
+        }
+        if let Some(tree) = &self.ranks {
+            tree.write_fields(&mut fields);
         }
         self.collection.set_fields(&fields);
         keyspace.save(&mut self.collection);
@@ -314,11 +398,20 @@ impl SortedRows {
         if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
     }
 
-    pub(super) fn remove_order(&mut self, keyspace: &mut Keyspace<'_>, order: &[u8]) {
-        keyspace.delete_element(&self.collection, order);
-        keyspace.delete_element(&self.collection, &name_element(MEMBER, &order[ORDER_MEMBER_START..]));
-        self.collection.size -= 1;
-        self.removed.count(2);
+    /// Removes these order rows, which ascend, or descend, and their members.
+    pub(super) fn take_out(&mut self, keyspace: &mut Keyspace<'_>, orders: &[RowKey]) -> Result<()> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        self.tend_ranks(keyspace)?;
+        self.count_out(keyspace, orders)?;
+        for order in orders {
+            keyspace.delete_element(&self.collection, order);
+            keyspace.delete_element(&self.collection, &name_element(MEMBER, &order[ORDER_MEMBER_START..]));
+            self.collection.size -= 1;
+            self.removed.count(2);
+        }
+        Ok(())
     }
 
     /// Returns the lower bound for a scan of all order rows.
@@ -368,6 +461,19 @@ fn bound_above(order: &[u8]) -> Vec<u8> {
     after_prefix(&order[..ORDER_BOUND_BYTES_MAX]).to_vec()
 }
 
+/// The fields' parts: the rows removed, the two bounds, and the tree, of which nothing is there if there is none.
+fn read_fields(fields: &[u8]) -> Option<(Removed, [&[u8]; 2], &[u8])> {
+    let (removed, rest) = Removed::read(fields)?;
+    let (lowest, rest) = read_bound(rest)?;
+    let (highest, tree) = read_bound(rest)?;
+    Some((removed, [lowest, highest], tree))
+}
+
+/// Returns whether the fields of a sorted set of rows are those of one with a tree of counts.
+pub(super) fn has_tree(fields: &[u8]) -> bool {
+    read_fields(fields).is_some_and(|(_, _, tree)| !tree.is_empty())
+}
+
 fn read_bound(fields: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = fields.split_first()?;
     if length as usize > ORDER_BOUND_BYTES_MAX { None } else { rest.split_at_checked(length as usize) }
@@ -415,13 +521,6 @@ pub(super) fn after(mut element: RowKey) -> RowKey {
     element
 }
 
-fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::Forward => Direction::Backward,
-        Direction::Backward => Direction::Forward,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -453,7 +552,7 @@ mod tests {
         let mut keyspace = shard.keyspace();
         let mut sorted_set = SortedRows::new(keyspace.collection_or_new(b"k", Type::SortedSet).unwrap());
         for member in [b"a", b"b", b"c", b"d"] {
-            sorted_set.insert(&mut keyspace, member, None, 1.0);
+            sorted_set.insert(&mut keyspace, member, None, 1.0).unwrap();
         }
         sorted_set.pop(&mut keyspace, ScoreEnd::Lowest, 1, &mut |_, _| {}).unwrap();
         sorted_set.pop(&mut keyspace, ScoreEnd::Highest, 1, &mut |_, _| {}).unwrap();
@@ -462,8 +561,8 @@ mod tests {
         let mut sorted_set = SortedRows::read(collection).unwrap();
         assert_eq!(sorted_set.order_start(), order_element(1.0, b"a"));
         assert_eq!(sorted_set.order_end(), after(order_element(1.0, b"d")));
-        sorted_set.insert(&mut keyspace, b"A", None, 1.0);
-        sorted_set.insert(&mut keyspace, b"z", None, 1.0);
+        sorted_set.insert(&mut keyspace, b"A", None, 1.0).unwrap();
+        sorted_set.insert(&mut keyspace, b"z", None, 1.0).unwrap();
         let mut members: Vec<u8> = Vec::new();
         sorted_set.each_rank(&keyspace, 0..4, Direction::Forward, &mut |member, _| members.extend(member)).unwrap();
         assert_eq!(members, b"Abcz");

@@ -141,7 +141,7 @@ fn take(shard: &mut Shard, model: &mut Model, step: Step, packing: &Packing) -> 
                 read.push((score, member.to_vec()));
                 if read.len() < count as usize { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            sorted_set.each_score(&keyspace, &range, way, visit).unwrap();
+            sorted_set.each_score(&keyspace, &range, way, 0, visit).unwrap();
             let mut expected = ordered(model, way);
             expected.retain(|(score, _)| is_in(&range, *score));
             expected.truncate(count as usize);
@@ -238,7 +238,7 @@ proptest! {
             members.iter().filter(|member| is_past(member, min) && is_before(member, max)).cloned().collect();
         for way in [Direction::Forward, Direction::Backward] {
             let mut read: Vec<Vec<u8>> = Vec::new();
-            sorted_set.each_lex(&keyspace, min, max, way, &mut |member, _| {
+            sorted_set.each_lex(&keyspace, (min, max), way, 0, &mut |member, _| {
                 read.push(member.to_vec());
                 ControlFlow::Continue(())
             }).unwrap();
@@ -276,7 +276,7 @@ proptest! {
                     read.push(member.to_vec());
                     ControlFlow::Continue(())
                 };
-                sorted_set.each_lex(&keyspace, min, max, way, visit).unwrap();
+                sorted_set.each_lex(&keyspace, (min, max), way, 0, visit).unwrap();
                 read
             });
             prop_assert_eq!(packed, rows);

@@ -158,7 +158,7 @@ impl SortedSet {
         }
         match &mut self.form {
             Form::Packed(packed) => packed.insert(member, old, score),
-            Form::Rows(rows) => Ok(rows.insert(keyspace, member, old, score)),
+            Form::Rows(rows) => rows.insert(keyspace, member, old, score),
         }
     }
 
@@ -207,7 +207,7 @@ impl SortedSet {
         }
     }
 
-    /// Visits the members whose scores are in `range`, in `direction`, until `visit` breaks.
+    /// Visits the members whose scores are in `range` behind the first `skip` of them, in `direction`, until `visit` breaks.
     ///
     /// # Errors
     /// As the reads.
@@ -216,15 +216,34 @@ impl SortedSet {
         keyspace: &Keyspace<'_>,
         range: &ScoreRange,
         direction: Direction,
+        skip: u64,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
         match &self.form {
-            Form::Packed(packed) => packed.each_score(range, direction, visit),
-            Form::Rows(rows) => rows.each_score(keyspace, range, direction, visit),
+            Form::Packed(packed) => packed.each_score(range, direction, &mut skipping(skip, visit)),
+            Form::Rows(rows) => rows.each_score(keyspace, range, direction, skip, visit),
         }
     }
 
-    /// Visits the members between `min` and `max`, in `direction`, until `visit` breaks.
+    /// The number of members whose scores are in `range`. Walks over them if they are in one row, or not counted yet.
+    ///
+    /// # Errors
+    /// As the reads.
+    pub fn count_scores(&self, keyspace: &Keyspace<'_>, range: &ScoreRange) -> Result<u64> {
+        match &self.form {
+            Form::Packed(packed) => {
+                let mut count = 0;
+                packed.each_score(range, Direction::Forward, &mut |_, _| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                })?;
+                Ok(count)
+            }
+            Form::Rows(rows) => rows.count_scores(keyspace, range),
+        }
+    }
+
+    /// Visits the members between two bounds behind the first `skip` of them, in `direction`, until `visit` breaks.
     ///
     /// As in Redis this is meant for members of equal scores. Where scores differ, it visits the run of members from the
     /// first one (in the order of scores) past one bound to the first one past the other.
@@ -234,18 +253,37 @@ impl SortedSet {
     pub fn each_lex(
         &self,
         keyspace: &Keyspace<'_>,
-        min: LexBound<'_>,
-        max: LexBound<'_>,
+        (min, max): (LexBound<'_>, LexBound<'_>),
         direction: Direction,
+        skip: u64,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
         match &self.form {
-            Form::Packed(packed) => packed.each_lex(min, max, direction, visit),
-            Form::Rows(rows) => rows.each_lex(keyspace, min, max, direction, visit),
+            Form::Packed(packed) => packed.each_lex(min, max, direction, &mut skipping(skip, visit)),
+            Form::Rows(rows) => rows.each_lex(keyspace, (min, max), direction, skip, visit),
         }
     }
 
-    /// The number of members before `member` in `direction`; `None` if it is not there. Walks over all of them.
+    /// The number of members between `min` and `max`, as [`SortedSet::each_lex`] visits them.
+    ///
+    /// # Errors
+    /// As the reads.
+    pub fn count_lex(&self, keyspace: &Keyspace<'_>, min: LexBound<'_>, max: LexBound<'_>) -> Result<u64> {
+        match &self.form {
+            Form::Packed(packed) => {
+                let mut count = 0;
+                packed.each_lex(min, max, Direction::Forward, &mut |_, _| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                })?;
+                Ok(count)
+            }
+            Form::Rows(rows) => rows.count_lex(keyspace, min, max),
+        }
+    }
+
+    /// The number of members before `member` in `direction`; `None` if it is not there. Walks over them if they are not counted
+    /// yet.
     ///
     /// # Errors
     /// As the reads.
@@ -312,11 +350,28 @@ impl SortedSet {
             return Ok(());
         }
         let mut rows = SortedRows::new(keyspace.unpacked(&sorted_set.packed));
+        let mut done = Ok(());
         sorted_set.each_rank(0..sorted_set.len(), Direction::Forward, &mut |member, score| {
-            rows.insert(keyspace, member, None, score);
+            if done.is_ok() {
+                done = rows.insert(keyspace, member, None, score).map(drop);
+            }
         })?;
         self.form = Form::Rows(rows);
-        Ok(())
+        done
+    }
+}
+
+/// Visits none of the first `skip` members.
+fn skipping(
+    mut skip: u64,
+    visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
+) -> impl FnMut(&[u8], f64) -> ControlFlow<()> {
+    move |member, score| match skip {
+        0 => visit(member, score),
+        _ => {
+            skip -= 1;
+            ControlFlow::Continue(())
+        }
     }
 }
 

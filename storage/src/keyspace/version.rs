@@ -8,7 +8,7 @@ use crate::limits::VERSION_COUNTER_BITS;
 /// A version is `[version base + log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never
 /// used twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
 ///
-/// It also says up to which bounds the entry packs collections.
+/// It also says up to which bounds the entry packs collections, and whether it counts the rows of large ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionSource {
     next: u64,

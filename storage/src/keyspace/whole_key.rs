@@ -1,10 +1,11 @@
 //! A whole key at once: copied within a shard, or carried to another one as bytes.
 //!
 //! ```text
-//! serialized  [format u8 = 1 to 3][type u8][has deadline u8][deadline_ms u64 BE][rest …]
+//! serialized  [format u8 = 1 to 4][type u8][has deadline u8][deadline_ms u64 BE][rest …]
 //! string      rest = the value
 //! packed      format 2, for no other key: rest = the body of the metadata row, see `packed.rs`
 //! hash        format 3, if fields of it have deadlines: rest = [is packed u8][earliest of them u64 BE], and then as of the others
+//! sorted set  format 4, if it has a tree of counts: rest as of the others
 //! collection  rest = [size u64 BE][fields length u8][fields …]{[element length u32 BE][element …][value length u32 BE][value …]}…
 //! ```
 //!
@@ -22,22 +23,25 @@ use super::keyspace::damaged;
 use super::meta::{Meta, Type};
 use super::packed::Packed;
 use super::record::Lookup;
+use super::sorted_rows::has_tree;
 use crate::limits::{CHUNK_ROWS_MAX, FIELDS_BYTES_MAX};
 use crate::{Direction, Error, Result, Versions};
 
 /// Versions of a serialized key.
-const VERSIONS: Versions = Versions::new(2, 3);
+const VERSIONS: Versions = Versions::new(3, 4);
 /// The version of keys that are not packed: entries compare keys with the bytes that an earlier program has made of them. It is
 /// written and read as ever.
 const UNPACKED: u8 = 1;
-/// The version of those that are.
+/// The version of those that are, written and read as ever too.
 const PACKED: u8 = 2;
 /// The version of hashes with deadlines of fields.
-const WITH_FIELDS_DUE: u8 = VERSIONS.written_u8();
+const WITH_FIELDS_DUE: u8 = 3;
+/// The version of sorted sets with trees of counts: programs before there were any would keep a key that they cannot read.
+const COUNTED: u8 = VERSIONS.written_u8();
 
 /// Returns whether keys of a version can be read.
 fn is_read(format: u8) -> bool {
-    format == UNPACKED || VERSIONS.reads(format.into())
+    format == UNPACKED || format == PACKED || VERSIONS.reads(format.into())
 }
 
 /// The outcome of [`Keyspace::serialize`].
@@ -76,6 +80,9 @@ impl Keyspace<'_> {
             return Ok(Serialized::Bytes(bytes));
         }
         let collection = self.open(key, &record, prior)?;
+        if collection.kind() == Type::SortedSet && has_tree(collection.fields()) {
+            bytes[0] = COUNTED;
+        }
         bytes.extend_from_slice(&collection.size.to_be_bytes());
         bytes.push(collection.fields().len() as u8);
         bytes.extend_from_slice(collection.fields());
@@ -263,6 +270,9 @@ impl<'a> Parts<'a> {
         }
         let kind = Type::from_nibble(kind)?;
         let deadline_ms = (has_deadline == 1).then_some(u64::from_be_bytes(*deadline));
+        if format == COUNTED && kind != Type::SortedSet {
+            return None;
+        }
         if format != WITH_FIELDS_DUE {
             return Some(Parts { kind, deadline_ms, fields_due_ms: None, is_packed: format == PACKED, rest });
         }
@@ -309,6 +319,9 @@ fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
+    use super::super::Packing;
     use super::super::support::Shard;
     use super::*;
 
@@ -382,12 +395,37 @@ mod tests {
             assert_eq!(restored, is_whole_row, "cut at {length} of {}", bytes.len());
         }
         let mut unknown = bytes.clone();
-        for version in [0, 4, 255] {
+        for version in [0, 5, 255] {
             unknown[0] = version;
             let refused = keyspace.restore(b"set", &unknown).unwrap_err();
-            assert!(matches!(refused, Error::UnknownFormat { found, supported: 3, .. } if found == version.into()));
+            assert!(matches!(refused, Error::UnknownFormat { found, supported: 4, .. } if found == version.into()));
         }
+        unknown[0] = COUNTED;
+        assert!(!keyspace.restore(b"set", &unknown).unwrap(), "sets have no trees");
         assert_eq!(content(&keyspace, b"set"), bytes);
+    }
+
+    #[test]
+    fn a_sorted_set_has_its_own_format_once_it_has_a_tree() {
+        let mut shard = Shard::packing(&Packing::STANDARD);
+        let mut add = |range: Range<u32>| {
+            let mut keyspace = shard.keyspace();
+            let mut sorted_set = keyspace.sorted_set_or_new(b"z").unwrap();
+            for number in range {
+                sorted_set.insert(&mut keyspace, &number.to_be_bytes(), None, number.into()).unwrap();
+            }
+            sorted_set.save(&mut keyspace).unwrap();
+            content(&keyspace, b"z")[0]
+        };
+        // Those of programs before: in one row, and in rows of its own.
+        assert_eq!([add(0..100), add(100..200), add(200..2000)], [PACKED, UNPACKED, COUNTED]);
+        let mut keyspace = shard.keyspace();
+        let bytes = content(&keyspace, b"z");
+        assert!(keyspace.restore(b"copy", &bytes).unwrap());
+        assert_eq!(content(&keyspace, b"copy"), bytes);
+        let copy = keyspace.sorted_set(b"copy").unwrap().unwrap();
+        let rank = copy.rank(&keyspace, &1500u32.to_be_bytes(), Direction::Forward).unwrap();
+        assert_eq!(rank, Some(1500));
     }
 
     #[test]

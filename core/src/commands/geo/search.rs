@@ -105,7 +105,7 @@ fn find(
     for cell in shape.cells() {
         let (min, max) = cell.scores();
         let scores = ScoreRange { min, min_exclusive: false, max, max_exclusive: true };
-        sorted_set.each_score(&context.keyspace, &scores, Direction::Forward, &mut |member, score| {
+        sorted_set.each_score(&context.keyspace, &scores, Direction::Forward, 0, &mut |member, score| {
             paid = context.pay(DISTANCE_WORK);
             let position = Position::of_score(score);
             if paid.is_ok()

@@ -214,20 +214,16 @@ impl<'a> Span<'a> {
         if options.offset < 0 || options.limit == 0 {
             return Ok(());
         }
-        let (mut skip, mut count) = (options.offset, 0);
+        let (skip, mut count) = (options.offset as u64, 0);
         let visit_limited = &mut |member: &[u8], score: f64| {
-            if skip > 0 {
-                skip -= 1;
-                return ControlFlow::Continue(());
-            }
             visit(member, score);
             count += 1;
             if count == options.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         match self {
             Span::Ranks(..) => Ok(()),
-            Span::Scores(scores) => sorted_set.each_score(keyspace, scores, direction, visit_limited),
-            Span::Lex(min, max) => sorted_set.each_lex(keyspace, *min, *max, direction, visit_limited),
+            Span::Scores(scores) => sorted_set.each_score(keyspace, scores, direction, skip, visit_limited),
+            Span::Lex(min, max) => sorted_set.each_lex(keyspace, (*min, *max), direction, skip, visit_limited),
         }
     }
 }
@@ -250,28 +246,22 @@ pub(super) fn reply_member(reply: &mut Reply<'_>, member: &[u8], score: Option<f
 /// `ZCOUNT key min max`
 pub(super) fn zcount(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let scores = parse_score_range(args[2], args[3])?;
-    let mut count = 0;
-    if let Some(sorted_set) = context.keyspace.sorted_set(args[1])? {
-        sorted_set.each_score(&context.keyspace, &scores, Direction::Forward, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-    }
-    reply.integer(count);
+    let count = match context.keyspace.sorted_set(args[1])? {
+        Some(sorted_set) => sorted_set.count_scores(&context.keyspace, &scores)?,
+        None => 0,
+    };
+    reply.integer(count as i64);
     Ok(())
 }
 
 /// `ZLEXCOUNT key min max`
 pub(super) fn zlexcount(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let (min, max) = (parse_lex_bound(args[2])?, parse_lex_bound(args[3])?);
-    let mut count = 0;
-    if let Some(sorted_set) = context.keyspace.sorted_set(args[1])? {
-        sorted_set.each_lex(&context.keyspace, min, max, Direction::Forward, &mut |_, _| {
-            count += 1;
-            ControlFlow::Continue(())
-        })?;
-    }
-    reply.integer(count);
+    let count = match context.keyspace.sorted_set(args[1])? {
+        Some(sorted_set) => sorted_set.count_lex(&context.keyspace, min, max)?,
+        None => 0,
+    };
+    reply.integer(count as i64);
     Ok(())
 }
 

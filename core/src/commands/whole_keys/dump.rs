@@ -121,7 +121,7 @@ fn read_members(
 ) -> Result<Option<Vec<f64>>, CommandError> {
     let (mut scores, mut fits) = (Vec::new(), true);
     let all = ScoreRange { min: f64::NEG_INFINITY, min_exclusive: false, max: f64::INFINITY, max_exclusive: false };
-    sorted.each_score(keyspace, &all, Direction::Forward, &mut |member, score| {
+    sorted.each_score(keyspace, &all, Direction::Forward, 0, &mut |member, score| {
         fits = room.take(SCORE_BYTES) && room.push(members, member);
         if fits {
             scores.push(score);

@@ -11,7 +11,9 @@ use basalt_storage::keyspace::{ColdRows, End, Keyspace, Type, is_enough_cold};
 use basalt_storage::{ColdRead, Error, Result};
 
 use crate::commands::facts::Flags;
-use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, once, parse_stream_id, parse_usize};
+use crate::commands::{
+    Args, Command, Elements, Overwrites, Random, Rows, once, parse_f64, parse_stream_id, parse_usize,
+};
 use crate::limits::TRIAL_BYTES_MAX;
 
 /// Rows that a command will read, as far as its arguments tell.
@@ -88,7 +90,7 @@ pub fn note_named(
         // The session is among the others.
         return if is_other { note_named(keyspace, inner, args, 0, seed, cold).map(|_| true) } else { Ok(false) };
     }
-    let Foresight { named, and_others } = foresee(command, args);
+    let Foresight { named, mut and_others } = foresee(command, args);
     match named {
         Named::Keys => {
             for position in command.keys(args) {
@@ -101,7 +103,20 @@ pub fn note_named(
         Named::Elements { kind, first, step, removes } => {
             let names = args.iter().skip(first).step_by(step).copied();
             let count = (names.len() + args_to_come / step) as u64;
-            keyspace.cold_names(args[1], kind, names, removes.then_some((count, TRIAL_BYTES_MAX)), cold)?;
+            let removes = removes.then_some((count, TRIAL_BYTES_MAX));
+            if keyspace.cold_names(args[1], kind, names, removes, cold)? {
+                // Where the score leads to that one member gets is counted. What several change one after the other, and where a
+                // score leads to that is not in the arguments, only the command itself finds.
+                let is_score =
+                    step == 2 && !args.iter().take(first).skip(2).any(|arg| arg.eq_ignore_ascii_case(b"INCR"));
+                match args.get(first - 1..) {
+                    Some([score, member]) if is_score && args_to_come == 0 => {
+                        let place = parse_f64(score).ok().map(|score| (*member, score));
+                        keyspace.cold_places(args[1], place.into_iter(), cold)?;
+                    }
+                    _ => and_others = true,
+                }
+            }
         }
         Named::Entries => {
             let ids = args.iter().skip(2).map_while(|id| parse_stream_id(id, 0).ok());

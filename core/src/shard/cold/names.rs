@@ -89,7 +89,8 @@ impl NamesLooked {
             let command = table::by_id(header.command).expect("so was its command");
             args[0] = command.name().as_bytes();
             let (before, args_to_come) = (cold.len(), self.args_left - (args.len() - self.head));
-            self.and_others = note_named(keyspace, command, &args, args_to_come, header.seed, &mut cold)?;
+            // The last names alone may be few enough to foresee all; together with those before them they are not.
+            self.and_others |= note_named(keyspace, command, &args, args_to_come, header.seed, &mut cold)?;
             // Neither what stopped for want of room nor what has met the collection itself has come to the last name.
             let (found, is_of_collection) = (cold.len() - before, self.head > 1);
             if (is_enough_cold(&cold) && found < count) || (found == 1 && is_of_collection) {

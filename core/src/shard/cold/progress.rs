@@ -157,6 +157,11 @@ impl ColdProgress {
         let is_farther = match cold {
             ColdRead::Key(row) => self.note_rows(std::slice::from_ref(row)),
             ColdRead::Keys(rows) | ColdRead::Places(rows) => self.note_rows(rows),
+            // Who knows to need few rows asks for few bytes, here and there, unless there is no end of it.
+            ColdRead::Scan { from, bytes, .. } if *bytes < COLD_SCAN_BYTES && self.scans < limits::SMALL_SCANS_MAX => {
+                self.scans += 1;
+                self.note_rows(std::slice::from_ref(from))
+            }
             ColdRead::Scan { from, direction, bytes } => {
                 self.scans += 1;
                 let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
@@ -208,7 +213,11 @@ mod tests {
     }
 
     fn scan(number: u32, direction: Direction) -> ColdRead {
-        ColdRead::Scan { from: key(number), direction, bytes: 0 }
+        ColdRead::Scan { from: key(number), direction, bytes: COLD_SCAN_BYTES }
+    }
+
+    fn small_scan(number: u32) -> ColdRead {
+        ColdRead::Scan { from: key(number), direction: Direction::Forward, bytes: 4096 }
     }
 
     #[test]
@@ -229,6 +238,23 @@ mod tests {
         assert_eq!(attempts([5, 6, 4, 6].map(|number| scan(number, Direction::Forward))), 2);
         let turns = [(5, Direction::Forward), (5, Direction::Backward), (5, Direction::Forward)];
         assert_eq!(attempts(turns.map(|(number, direction)| scan(number, direction))), 1);
+    }
+
+    #[test]
+    fn scans_for_few_rows_fetch_few_until_they_are_many() {
+        let mut progress = ColdProgress::new();
+        let mut fetched = |number| {
+            let mut cold = small_scan(number);
+            progress.note_miss(&mut cold);
+            let ColdRead::Scan { bytes, .. } = cold else { unreachable!("it is a scan") };
+            (bytes, progress.attempts)
+        };
+        // They may go to and fro: each is of another place.
+        let places = (0..limits::SMALL_SCANS_MAX).map(|number| number * 7 % limits::SMALL_SCANS_MAX);
+        assert!(places.into_iter().all(|number| fetched(number) == (4096, 0)));
+        assert_eq!(fetched(100), (COLD_SCAN_BYTES, 0));
+        assert_eq!(fetched(101), (2 * COLD_SCAN_BYTES, 0));
+        assert_eq!(attempts([5, 6, 4, 4].map(small_scan)), 1);
     }
 
     #[test]

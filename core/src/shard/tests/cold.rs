@@ -2,6 +2,7 @@
 
 use super::holding::coordinator;
 use super::*;
+use crate::commands::CommandError;
 use crate::commands::table::STEP_TRY;
 use crate::entry::script_trial::{TrialTerms, encode as encode_trial};
 use crate::entry::spanning::SpanningOrder;
@@ -369,4 +370,59 @@ fn reads_wait_for_a_view_while_the_copies_of_others_take_much_and_entries_go_wit
         assert_eq!(replies.filter(|head| *head == "*10000").count(), 3);
         assert_eq!((counts(&shard), shard.machine.borrow().store.memory().view_bytes), ((0, 0), 0));
     });
+}
+
+/// What a write of a sorted set with a tree of counts reads of the tree is in memory before it joins a batch, so nothing behind it
+/// waits while it is applied.
+#[test]
+fn what_writes_of_a_large_sorted_set_count_is_looked_for_before_they_join_a_batch() {
+    const COUNT: usize = 20_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    machine.core = Some((server_alone(), CORE));
+    let apply = |machine: &mut ShardMachine, index: u64, words: &[&str]| {
+        machine.in_flight.borrow_mut().push_back(pending(index, 1));
+        let replies = whole(machine.apply(EntryId { term: 1, index }, &entry(&[words]), Some(index)).unwrap());
+        String::from_utf8(replies.bytes).unwrap()
+    };
+    let members: Vec<String> = (0..COUNT).map(|number| number.to_string()).collect();
+    let pairs = members.iter().flat_map(|member| [member.as_str(), member.as_str()]);
+    let fill: Vec<&str> = ["ZADD", "z"].into_iter().chain(pairs).collect();
+    assert_eq!(apply(&mut machine, 1, &fill), format!(":{COUNT}\r\n"));
+    let more: Vec<String> = (0..70).map(|number| format!("more:{number}")).collect();
+    let many: Vec<&str> = more.iter().flat_map(|member| ["777.5", member.as_str()]).collect();
+    let with_many = |words: &[&'static str]| words.iter().copied().chain(many.iter().copied()).collect::<Vec<_>>();
+    let gone: Vec<&str> = ["ZREM", "z"].into_iter().chain(members[5000..5100].iter().map(String::as_str)).collect();
+    for (index, (words, expected)) in (2..).zip([
+        (vec!["ZADD", "z", "4321.5", "one"], ":1\r\n"),
+        (vec!["ZADD", "z", "12345.5", "17"], ":0\r\n"),
+        (vec!["ZADD", "z", "INCR", "3000", "18"], "$4\r\n3018\r\n"),
+        (vec!["ZINCRBY", "z", "9000", "19"], "$4\r\n9019\r\n"),
+        (vec!["GEOADD", "z", "13.5", "38.5", "place"], ":1\r\n"),
+        (with_many(&["ZADD", "z"]), ":70\r\n"),
+        (vec!["ZREM", "z", "15000"], ":1\r\n"),
+        (gone, ":100\r\n"),
+    ]) {
+        machine = reopen(machine, directory.path(), index - 1, 64 << 20);
+        let request = command(&words);
+        let (mut names, mut rounds) = (NamesLooked::default(), 0);
+        while let Err(read) = look(&mut machine, &request, &mut names) {
+            fetch(&mut machine, &read, false);
+            rounds += 1;
+            assert!(rounds < 300, "{} {} is never in memory", words[0], words[2]);
+        }
+        assert!(rounds > 1, "{} {} was not on disk", words[0], words[2]);
+        assert_eq!(apply(&mut machine, index, &words), expected, "{} {}", words[0], words[2]);
+        assert_eq!(machine.store.disk_waits(), 0, "{} {}", words[0], words[2]);
+    }
+}
+
+fn look(machine: &mut ShardMachine, request: &[u8], names: &mut NamesLooked) -> Result<(), ColdRead> {
+    match machine.reading(1, |execution| execution.look_ahead(request, names)) {
+        Err(CommandError::Storage(basalt_storage::Error::Cold(read))) => Err(read),
+        looked => {
+            looked.unwrap();
+            Ok(())
+        }
+    }
 }

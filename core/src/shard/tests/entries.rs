@@ -1,5 +1,7 @@
 //! Entries that are applied: whom they answer, and rows that they wait for.
 
+use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+
 use super::*;
 
 #[test]
@@ -138,7 +140,7 @@ fn entries_of_programs_that_packed_nothing_make_what_those_made() {
     let mut apply = |packs: bool, commands: &[&[&str]]| {
         index += 1;
         let mut entry = entry(commands);
-        assert_eq!(entry[..2], [3, 4], "batches of this program say that they pack");
+        assert_eq!(entry[..2], [3, 12], "batches of this program say that they pack and count");
         entry[1] = if packs { 4 } else { 0 };
         machine.in_flight.borrow_mut().push_back(pending(index, commands.len() as u32));
         let replies = whole(machine.apply(EntryId { term: 1, index }, &entry, Some(index)).unwrap());
@@ -154,4 +156,47 @@ fn entries_of_programs_that_packed_nothing_make_what_those_made() {
     assert_eq!(apply(false, &[&["HSET", "new", "g", "w"], &["COPY", "new", "set", "REPLACE"]]), ":1\r\n:1\r\n");
     assert_eq!(apply(true, &look), [hashtable, hashtable, hashtable].concat());
     assert_eq!(apply(true, &[&["HGET", "set", "f"], &["HLEN", "new"]]), "$1\r\nv\r\n:2\r\n");
+}
+
+#[test]
+fn entries_of_programs_that_counted_nothing_give_no_set_a_tree_and_keep_those_right_that_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let mut index = 0;
+    let mut apply = |machine: &mut ShardMachine, counts: bool, command: &[&str]| {
+        index += 1;
+        let mut entry = entry(&[command]);
+        entry[1] = if counts { 12 } else { 4 };
+        machine.in_flight.borrow_mut().push_back(pending(index, 1));
+        let replies = whole(machine.apply(EntryId { term: 1, index }, &entry, Some(index)).unwrap());
+        String::from_utf8(replies.bytes).unwrap()
+    };
+    // Bytes of a sorted set's metadata: a tree adds some.
+    let metadata_bytes = |machine: &mut ShardMachine| {
+        let mut scratch = Scratch::default();
+        let keyspace = Keyspace::new(&mut machine.store, &mut scratch, VersionSource::none(), 0, 1000);
+        keyspace.record(b"z").unwrap().unwrap().body().len()
+    };
+    let numbers: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
+    let add = |range: std::ops::Range<usize>| {
+        let pairs = numbers[range].iter().flat_map(|number| [number.as_str(), number.as_str()]);
+        ["ZADD", "z"].into_iter().chain(pairs).collect::<Vec<_>>()
+    };
+    assert_eq!(apply(&mut machine, false, &add(0..2000)), ":2000\r\n");
+    assert_eq!(apply(&mut machine, false, &add(2000..2100)), ":100\r\n");
+    let without = metadata_bytes(&mut machine);
+    assert_eq!(apply(&mut machine, true, &add(2100..2200)), ":100\r\n");
+    let with = metadata_bytes(&mut machine);
+    assert!(with > without, "{with} bytes of metadata with a tree, {without} without");
+    assert_eq!(apply(&mut machine, false, &add(2200..3000)), ":800\r\n");
+    assert_eq!(apply(&mut machine, false, &["ZREM", "z", "5", "2500", "2999"]), ":3\r\n");
+    assert!(metadata_bytes(&mut machine) >= with);
+    for (command, expected) in [
+        (&["ZRANK", "z", "2998"][..], ":2996\r\n"),
+        (&["ZREVRANK", "z", "2998"], ":0\r\n"),
+        (&["ZCOUNT", "z", "4", "(2501"], ":2495\r\n"),
+        (&["ZRANGE", "z", "1500", "1500"], "*1\r\n$4\r\n1501\r\n"),
+    ] {
+        assert_eq!(apply(&mut machine, true, command), expected, "{command:?}");
+    }
 }
