@@ -17,6 +17,7 @@ mod memtable;
 mod open_path;
 mod rocksdb_error;
 mod rows;
+mod spaces;
 mod store;
 #[cfg(test)]
 mod support;
@@ -32,7 +33,8 @@ pub use free_space::free_bytes;
 pub use identity::{CLUSTER_ID_BYTES, Identity, NODE_ID_BYTES};
 pub use limits::COLD_SCAN_BYTES;
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
-pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
+pub use rows::{Counters, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
+pub use spaces::{DATABASE_COUNT, Space, Spaces};
 pub use store::{
     Changed, ChangedKey, CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss,
     Reader, ReaderId, Retired, RowCacheCounts, Store, StoreMemory, TrackedKeys, View, ViewAnswer, WatchState,

@@ -8,19 +8,17 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, Deref};
 
 use crate::cold_read::Direction;
+use crate::spaces::{DATABASE_COUNT, Space, Spaces};
 use crate::{Error, Result};
 
-/// A database, and a key in it.
-pub type KeyOfRow<'a> = (u8, &'a [u8]);
+/// A database by its space, and a key in it.
+pub type KeyOfRow<'a> = (Space, &'a [u8]);
 
 /// Row keys from the first one on, up to the second one.
 pub type RowRange = (Box<[u8]>, Box<[u8]>);
 
 /// The row that says up to which log entry the rows are applied. No typed key can collide with it.
 pub(crate) const APPLIED_ROW: &[u8] = &[0xFF];
-
-/// Databases a client may `SELECT`.
-pub const DATABASE_COUNT: usize = 16;
 
 /// The bytes of a row's value, wherever they live.
 #[non_exhaustive]
@@ -54,8 +52,10 @@ pub struct RowRules {
     /// The bytes at the beginning of an element row's key that it has in common with all elements of its collection's version;
     /// `None` for a row of another kind, which is never an orphan.
     pub element_prefix: fn(row: &[u8]) -> Option<usize>,
-    /// The database and the key that a row belongs to; `None` for one of no key's, as those of an index.
+    /// The space of the database, and the key that a row belongs to; `None` for one of no key's, as those of an index.
     pub key_of: fn(row: &[u8]) -> Option<KeyOfRow<'_>>,
+    /// The row that a key has if it is there.
+    pub row_of: fn(space: Space, key: &[u8]) -> Box<[u8]>,
     /// The key of the row that decides about the elements with this prefix; `None` if they stay in any case.
     pub deciding_row: fn(prefix: &[u8]) -> Option<Box<[u8]>>,
     /// Tells whether elements with this prefix are orphans by the value of the deciding row, if that is there; `None` if it cannot
@@ -63,11 +63,12 @@ pub struct RowRules {
     pub is_orphan: fn(prefix: &[u8], deciding: Option<&[u8]>) -> Option<bool>,
     /// The range of the rows that are an index of deadlines.
     pub deadlines: fn() -> RowRange,
-    /// The deadline in Unix milliseconds, and the database, of such a row.
-    pub read_deadline: fn(row: &[u8]) -> Option<(u64, u8)>,
+    /// The deadline in Unix milliseconds, and the space of the database, of such a row.
+    pub read_deadline: fn(row: &[u8]) -> Option<(u64, Space)>,
 }
 
-/// Per-database key counts of one shard. Kept beside the rows and persisted with them, so that `DBSIZE` counts nothing.
+/// Per-database key counts of one shard, and where each database's rows are. Kept beside the rows and persisted with them, so that
+/// `DBSIZE` counts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Keys, by database.
@@ -76,6 +77,18 @@ pub struct Counters {
     pub deadlines: [u64; DATABASE_COUNT],
     /// The sum of those keys' deadlines, in Unix milliseconds, by database.
     pub deadline_sums: [u128; DATABASE_COUNT],
+    /// The space of each database's rows.
+    pub spaces: Spaces,
+}
+
+impl Counters {
+    /// Has two databases exchange their counts: their keys have changed spaces.
+    pub(crate) fn swap(&mut self, first: u8, second: u8) {
+        let (first, second) = (usize::from(first), usize::from(second));
+        self.keys.swap(first, second);
+        self.deadlines.swap(first, second);
+        self.deadline_sums.swap(first, second);
+    }
 }
 
 /// Takes each row's key and value of a scan, and says whether to go on.
@@ -117,6 +130,11 @@ pub trait Rows {
 
     /// The shard's counters, to change together with rows.
     fn counters_mut(&mut self) -> &mut Counters;
+
+    /// Has the databases' rows be in `spaces` from now on, which some exchange with others. Their counts are the caller's.
+    fn put_databases(&mut self, spaces: &Spaces) {
+        self.counters_mut().spaces.clone_from(spaces);
+    }
 }
 
 /// Rows in a plain ordered map: the model that tests compare with.

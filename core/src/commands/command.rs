@@ -158,6 +158,8 @@ pub struct Command {
     pub calls_function: bool,
     /// The change of the libraries of functions that it is: who calls it makes a step of it, for all shards as one.
     pub changes_functions: Option<FunctionChange>,
+    /// True if it has databases exchange their keys: all shards do so as one, and a node in a cluster, which has one, never.
+    pub swaps_databases: bool,
     /// True if it tells of the libraries of functions, which a node without shards has none of.
     pub is_of_functions: bool,
     /// True if it may end with all that it did undone, so that it always runs on trial.
@@ -335,6 +337,7 @@ impl Command {
             runs_script: false,
             calls_function: false,
             changes_functions: None,
+            swaps_databases: false,
             is_of_functions: false,
             is_undoable: false,
             draws: false,
@@ -435,6 +438,12 @@ impl Command {
     /// This command, which changes the libraries of functions.
     pub(super) const fn changing_functions(self, change: FunctionChange) -> Command {
         Command { changes_functions: Some(change), ..self }
+    }
+
+    /// This command, which has databases exchange their keys.
+    pub(super) const fn swapping_databases(self) -> Command {
+        let scatter = Scatter::AllShards { merge: Merge::Same };
+        Command { swaps_databases: true, scatter, ..self }
     }
 
     /// This command, which tells of the libraries of functions.

@@ -278,6 +278,14 @@ fn payloads_are_those_of_redis() {
     assert!(same > 2000, "only {same} payloads were equal: {restored:?}");
 }
 
+fn swap_line([first, second]: [u8; 2]) -> [String; 3] {
+    ["SWAPDB".to_owned(), first.to_string(), second.to_string()]
+}
+
+fn bytes_of(line: &[String]) -> Vec<Vec<u8>> {
+    line.iter().map(|word| word.clone().into_bytes()).collect()
+}
+
 fn compare_with_redis(begin: &dyn Fn(u64) -> RandomCommands) {
     let seed = number_of_environment("BASALT_TEST_SEED", 1);
     println!("seed {seed}");
@@ -288,12 +296,18 @@ fn compare_with_redis(begin: &dyn Fn(u64) -> RandomCommands) {
         let (mut shard, mut commands) = (Shard::new(), begin(seed));
         let mut failures = 0;
         for _ in 0..number_of_environment("BASALT_TEST_COMMANDS", COMMAND_COUNT) {
+            if let Some((swapped, db)) = commands.databases() {
+                let swap = swap_line(swapped);
+                assert_eq!(redis.run(&bytes_of(&swap)), shard.run(protocol, &swap));
+                assert_eq!(redis.run(&bytes_of(&["SELECT".to_owned(), db.to_string()])), b"+OK\r\n");
+                shard.db = db;
+            }
             let line = commands.draw();
             if commands.one_in(300) {
                 redis.run(&[b"DEL".to_vec(), line[key_of(&line)].clone().into_bytes()]);
                 shard.delete(line[key_of(&line)].as_bytes());
             }
-            let mut request: Vec<Vec<u8>> = line.iter().map(|word| word.clone().into_bytes()).collect();
+            let mut request = bytes_of(&line);
             if line[0] == "pfcount" && line.len() == 2 {
                 // Of one key Redis notes in its string what was counted.
                 request.push(request[1].clone());
@@ -329,6 +343,11 @@ fn compare_with_a_store(mut commands: RandomCommands) {
     let open = || Store::open(dir.path(), &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap();
     let (mut plain, mut stored) = (Shard::new(), Shard::over(open()));
     for step in 0..STORE_COMMAND_COUNT {
+        if let Some((swapped, db)) = commands.databases() {
+            let swap = swap_line(swapped);
+            assert_eq!(plain.run(Protocol::Resp3, &swap), stored.run(Protocol::Resp3, &swap));
+            (plain.db, stored.db) = (db, db);
+        }
         let line = commands.draw();
         let (expected, reply) = (plain.run(Protocol::Resp3, &line), stored.run(Protocol::Resp3, &line));
         assert_eq!(reply.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{step}: {line:?}");

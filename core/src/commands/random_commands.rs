@@ -102,6 +102,13 @@ impl RandomCommands {
         words
     }
 
+    /// Two databases that are swapped, now and then, and the one in which commands are called from then on.
+    pub(crate) fn databases(&mut self) -> Option<([u8; 2], u8)> {
+        let mut database = || self.random.below(3) as u8;
+        let drawn = ([database(), database()], database());
+        self.one_in(300).then_some(drawn)
+    }
+
     /// Appends what `word` stands for.
     fn word(&mut self, word: &str, words: &mut Vec<String>) {
         let drawn = match word {

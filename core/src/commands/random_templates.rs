@@ -365,5 +365,6 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("restore", "a payload is no text: see `payloads_are_those_of_redis`"),
     ("restore-asking", "it is RESTORE"),
     ("scan", "its cursors are the server's own"),
+    ("swapdb", "it has no key, and stands between the others"),
     ("ttl", "it tells of the time"),
 ];

@@ -106,7 +106,7 @@ impl<R: Rows> Shard<R> {
     /// Deletes `key`.
     pub(super) fn delete(&mut self, key: &[u8]) {
         let versions = VersionSource::none();
-        Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms).delete(key).unwrap();
+        Keyspace::new(&mut self.rows, &mut self.scratch, versions, self.db, self.now_ms).delete(key).unwrap();
     }
 
     pub(super) fn try_run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {

@@ -234,6 +234,9 @@ impl Core {
         if command.is_of_session() && !command.is_by_slot && !command.watches {
             return None;
         }
+        if command.swaps_databases {
+            return why_not_in_cluster(command, args, db).map(|reason| CommandError::owned(format!("ERR {reason}")));
+        }
         let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
         let slot = slots.next()?;
         let is_here = self.routing.router.shard_of_slot(slot).is_some();

@@ -47,6 +47,9 @@ impl Changes {
                 None => rows.delete(key),
             }
         }
+        if rows.counters().spaces != self.counters.spaces {
+            rows.put_databases(&self.counters.spaces);
+        }
         rows.counters_mut().clone_from(&self.counters);
     }
 }

@@ -4,11 +4,15 @@
 
 use std::path::Path;
 
-use crate::rows::{Counters, DATABASE_COUNT};
+use crate::rows::Counters;
+use crate::spaces::{DATABASE_COUNT, Spaces};
 use crate::{Error, Result, Versions};
 
 /// Versions of the rows and of the applied row. Version 1 had neither time nor version base nor sums of deadlines.
 const FORMAT: Versions = Versions::new(1, 2);
+/// The version of an applied row with the spaces of the databases behind all else. It is written only while some are not in their
+/// own: earlier programs go on with a directory whose databases were never swapped, and refuse one in which they would be mixed up.
+const SWAPPED: Versions = Versions::new(3, 3);
 
 /// Up to where the rows are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,9 +41,11 @@ pub(crate) struct AppliedRow {
 
 /// Encodes the applied row's value.
 pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
-    let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16) * DATABASE_COUNT + 4;
+    let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16 + 1) * DATABASE_COUNT + 4;
+    let are_own = counters.spaces.are_own();
+    let format = if are_own { FORMAT } else { SWAPPED };
     let mut out = Vec::with_capacity(fixed + applied.log_id.len() + applied.membership.len());
-    out.extend_from_slice(&FORMAT.written().to_be_bytes());
+    out.extend_from_slice(&format.written().to_be_bytes());
     for number in [applied.index, applied.time_ms, applied.version_base] {
         out.extend_from_slice(&number.to_be_bytes());
     }
@@ -54,6 +60,9 @@ pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
     for sum in &counters.deadline_sums {
         out.extend_from_slice(&sum.to_be_bytes());
     }
+    if !are_own {
+        out.extend_from_slice(&counters.spaces.to_bytes());
+    }
     let checksum = crc32fast::hash(&out);
     out.extend_from_slice(&checksum.to_be_bytes());
     out
@@ -67,19 +76,19 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: format!("the applied row {detail}") };
     let mut reader = Reader(bytes);
     let format = reader.u32().ok_or_else(|| damaged("is cut short"))?;
-    if format > FORMAT.newest() {
-        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT.newest() });
+    if format > SWAPPED.newest() {
+        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: SWAPPED.newest() });
     }
     let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("is cut short"))?;
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return Err(damaged("does not match its checksum"));
     }
-    if !FORMAT.reads(format) {
+    if !FORMAT.reads(format) && !SWAPPED.reads(format) {
         return Err(damaged("has a format which never existed"));
     }
     // The checksum is no part of what is read.
     reader.0 = &body[4..];
-    let row = reader.read_body(format).ok_or_else(|| damaged("is cut short"))?;
+    let row = reader.read_body(format).ok_or_else(|| damaged("is cut short, or has two databases in one space"))?;
     if reader.0.is_empty() { Ok(row) } else { Err(damaged("is too long")) }
 }
 
@@ -97,6 +106,10 @@ impl<'a> Reader<'a> {
         let has_deadline_sums = format > 1;
         for sum in counters.deadline_sums.iter_mut().filter(|_| has_deadline_sums) {
             *sum = u128::from(self.u64()?) << 64 | u128::from(self.u64()?);
+        }
+        if SWAPPED.reads(format) {
+            let (spaces, rest) = self.0.split_first_chunk()?;
+            (counters.spaces, self.0) = (Spaces::read(spaces)?, rest);
         }
         let applied = Applied { index, log_id, membership, time_ms, version_base };
         Some(AppliedRow { applied, counters, has_deadline_sums })
@@ -184,6 +197,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn spaces_of_databases_are_in_the_row_only_while_some_are_swapped() {
+        let (applied, mut counters) = sample();
+        let before = encode(&applied, &counters);
+        counters.spaces.swap(0, 15);
+        let mut expected = before[..before.len() - 4].to_vec();
+        expected[3] = 3;
+        expected.extend_from_slice(&[15, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0]);
+        let bytes = encode(&applied, &counters);
+        assert_eq!(bytes[..bytes.len() - 4], expected);
+        let row = decode(&bytes, Path::new("data")).unwrap();
+        assert_eq!((&row.counters, row.has_deadline_sums), (&counters, true));
+        // Two databases in one space.
+        *expected.last_mut().unwrap() = 15;
+        expected.extend_from_slice(&crc32fast::hash(&expected).to_be_bytes());
+        assert!(matches!(decode(&expected, Path::new("data")), Err(Error::Corruption { .. })));
+        counters.spaces.swap(15, 0);
+        assert_eq!(encode(&applied, &counters), before);
+    }
+
+    #[test]
     fn rows_of_the_first_format_are_read_without_what_they_did_not_have() {
         let (mut applied, mut counters) = sample();
         let row = decode(&first_format(&applied, &counters), Path::new("data")).unwrap();
@@ -194,13 +227,16 @@ pub(crate) mod tests {
 
     #[test]
     fn any_flipped_bit_and_any_cut_is_refused() {
-        let (applied, counters) = sample();
-        let good = encode(&applied, &counters);
-        for position in 0..good.len() {
-            let mut bad = good.clone();
-            bad[position] ^= 0x40;
-            assert!(decode(&bad, Path::new("data")).is_err(), "flipped byte {position}");
-            assert!(decode(&good[..position], Path::new("data")).is_err(), "cut at {position}");
+        let (applied, mut counters) = sample();
+        for _ in 0..2 {
+            let good = encode(&applied, &counters);
+            for position in 0..good.len() {
+                let mut bad = good.clone();
+                bad[position] ^= 0x40;
+                assert!(decode(&bad, Path::new("data")).is_err(), "flipped byte {position}");
+                assert!(decode(&good[..position], Path::new("data")).is_err(), "cut at {position}");
+            }
+            counters.spaces.swap(2, 3);
         }
     }
 
@@ -208,8 +244,8 @@ pub(crate) mod tests {
     fn a_newer_format_is_told_from_damage() {
         let (applied, counters) = sample();
         let mut newer = encode(&applied, &counters);
-        newer[3] = 3;
+        newer[3] = 4;
         let error = decode(&newer, Path::new("data")).unwrap_err();
-        assert!(matches!(error, Error::UnknownFormat { found: 3, supported: 2, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 4, supported: 3, .. }), "{error}");
     }
 }

@@ -180,6 +180,7 @@ mod tests {
     use crate::cold_read::Direction;
     use crate::keyspace::{ElementKey, Keyspace, Packing, ROW_RULES, Scratch, Slot, VersionSource};
     use crate::rows::Rows;
+    use crate::spaces::Space;
     use crate::{BlockCache, Store, StoreOptions};
 
     fn options() -> StoreOptions {
@@ -296,7 +297,7 @@ mod tests {
         let (mut factory, epoch, slot) = OrphanFilterFactory::new(ROW_RULES);
         let db: &Arc<DB> = store.database().handle();
         slot.set(Arc::downgrade(db)).unwrap();
-        let orphan = ElementKey::prefix(0, Slot::of(b"dead"), b"dead", 1 << 20);
+        let orphan = ElementKey::prefix(Space::FIRST, Slot::of(b"dead"), b"dead", 1 << 20);
         let context = || CompactionFilterContext { is_full_compaction: false, is_manual_compaction: false };
         let is_removed =
             |filter: &mut OrphanFilter| matches!(filter.filter(0, &orphan, b""), CompactionDecision::Remove);

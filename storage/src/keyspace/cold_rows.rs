@@ -13,7 +13,7 @@ use super::collection::Collection;
 use super::field_deadlines::{self, Deadline};
 use super::hashed_names::{name_element, random_name};
 use super::held::Held;
-use super::key::{Due, RowKey};
+use super::key::Due;
 use super::keyspace::damaged;
 use super::lists::End;
 use super::meta::Type;
@@ -281,9 +281,9 @@ impl Keyspace<'_> {
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::Cold`] if the deadlines themselves are cold.
     pub fn cold_due(&self, count_max: usize, from_ms: u64, cold: &mut ColdRows) -> Result<()> {
-        let due: Vec<(u8, RowKey)> = self.due(Due::Keys, count_max, from_ms)?;
-        for (db, key) in &due {
-            note(self.lookup_in(*db, key).map(drop), cold)?;
+        let due = self.due(Due::Keys, count_max, from_ms)?;
+        for (space, key) in &due {
+            note(self.lookup_in_space(*space, key).map(drop), cold)?;
         }
         Ok(())
     }
@@ -295,14 +295,14 @@ impl Keyspace<'_> {
     /// As [`Keyspace::cold_due`]; [`Error::Cold`] if the fields are cold.
     pub fn cold_due_fields(&self, count_max: usize, from_ms: u64, cold: &mut ColdRows) -> Result<()> {
         let mut left = count_max;
-        for (db, key) in self.due(Due::Fields, count_max, from_ms)? {
+        for (space, key) in self.due(Due::Fields, count_max, from_ms)? {
             if left == 0 {
                 // As many as are removed at once.
                 break;
             }
-            let Some(Lookup { record, prior }) = note(self.lookup_in(db, &key), cold)? else { continue };
+            let Some(Lookup { record, prior }) = note(self.lookup_in_space(space, &key), cold)? else { continue };
             let Some(record) = record.filter(|record| !record.is_packed()) else { continue };
-            let collection = Collection::read(db, &key, record.kind(), record.body(), prior);
+            let collection = Collection::read(space, &key, record.kind(), record.body(), prior);
             left -= field_deadlines::look_for_expired(self, &collection.ok_or_else(|| damaged(&key))?, left)?;
         }
         Ok(())

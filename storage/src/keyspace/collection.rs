@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::key::{ElementKey, RowKey, Slot};
 use super::meta::{Prior, Type};
 use crate::limits::{FIELDS_BYTES_INLINE, FIELDS_BYTES_MAX};
+use crate::spaces::Space;
 
 /// A list, set, hash, sorted set or stream: its metadata, and the prefix of its element rows.
 ///
@@ -28,8 +29,8 @@ pub struct Collection {
 }
 
 impl Collection {
-    pub(super) fn new(db: u8, key: &[u8], kind: Type, version: u64, prior: Prior) -> Collection {
-        let prefix = ElementKey::prefix(db, prior.slot, key, version);
+    pub(super) fn new(space: Space, key: &[u8], kind: Type, version: u64, prior: Prior) -> Collection {
+        let prefix = ElementKey::prefix(space, prior.slot, key, version);
         let fields = SmallVec::new();
         let (deadline_ms, fields_due_ms) = (None, None);
         let (is_new, replaces) = (true, false);
@@ -37,13 +38,13 @@ impl Collection {
     }
 
     /// Reads the body of a collection's metadata row; `None` if the bytes are not one.
-    pub(super) fn read(db: u8, key: &[u8], kind: Type, body: &[u8], prior: Prior) -> Option<Collection> {
+    pub(super) fn read(space: Space, key: &[u8], kind: Type, body: &[u8], prior: Prior) -> Option<Collection> {
         let (version, rest) = body.split_first_chunk::<8>()?;
         let (size, fields) = rest.split_first_chunk::<8>()?;
         if kind == Type::String || fields.len() > FIELDS_BYTES_MAX {
             return None;
         }
-        let mut collection = Collection::new(db, key, kind, u64::from_be_bytes(*version), prior);
+        let mut collection = Collection::new(space, key, kind, u64::from_be_bytes(*version), prior);
         collection.size = u64::from_be_bytes(*size);
         (collection.deadline_ms, collection.fields_due_ms) = (prior.deadline_ms, prior.fields_due_ms);
         collection.fields = SmallVec::from_slice(fields);

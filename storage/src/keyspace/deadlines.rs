@@ -8,19 +8,20 @@ use std::ops::{Bound, ControlFlow};
 use super::key::{self, Due, RowKey};
 use super::keyspace::{Keyspace, damaged};
 use crate::limits::CHUNK_ROWS_MAX;
+use crate::spaces::Space;
 use crate::{Counters, DATABASE_COUNT, Direction, Result};
 
-/// Called with a deadline, a database and a key.
-pub(super) type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
+/// Called with a deadline, the space of a database, and a key.
+pub(super) type VisitDeadline<'v> = &'v mut dyn FnMut(u64, Space, &[u8]) -> ControlFlow<()>;
 
 impl Keyspace<'_> {
     /// Moves `key` in the index from one deadline, if it had one, to another, if it gets one, and counts that.
     pub(super) fn move_deadline(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
         if let Some(deadline_ms) = from_ms {
-            self.rows.delete(&key::deadline_key(Due::Keys, deadline_ms, self.db, key));
+            self.rows.delete(&key::deadline_key(Due::Keys, deadline_ms, self.space, key));
         }
         if let Some(deadline_ms) = to_ms {
-            self.rows.put(&key::deadline_key(Due::Keys, deadline_ms, self.db, key), &[]);
+            self.rows.put(&key::deadline_key(Due::Keys, deadline_ms, self.space, key), &[]);
             self.scratch.note_deadline(deadline_ms);
         }
         let db = self.db as usize;
@@ -40,17 +41,18 @@ impl Keyspace<'_> {
     #[cold]
     pub(super) fn move_fields_due(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
         if let Some(deadline_ms) = from_ms {
-            self.rows.delete(&key::deadline_key(Due::Fields, deadline_ms, self.db, key));
+            self.rows.delete(&key::deadline_key(Due::Fields, deadline_ms, self.space, key));
         }
         if let Some(deadline_ms) = to_ms {
-            self.rows.put(&key::deadline_key(Due::Fields, deadline_ms, self.db, key), &[]);
+            self.rows.put(&key::deadline_key(Due::Fields, deadline_ms, self.space, key), &[]);
             self.scratch.note_field_deadline(deadline_ms);
         }
     }
 
     /// Deletes every key of this database.
     pub fn flush(&mut self) -> Result<()> {
-        self.rows.delete_range(&[self.db], &[self.db + 1]);
+        let (from, to) = self.space.rows();
+        self.rows.delete_range(&from, &to);
         let db = self.db as usize;
         let counters = self.rows.counters();
         // Nobody counts the hashes with deadlines of fields.
@@ -65,7 +67,7 @@ impl Keyspace<'_> {
         }
         let counters = self.rows.counters_mut();
         (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
-        self.scratch.note_flushed(self.db);
+        self.scratch.note_all_written(self.db);
         Ok(())
     }
 
@@ -76,8 +78,9 @@ impl Keyspace<'_> {
             let (from, to) = key::deadline_space(due);
             self.rows.delete_range(&from, &to);
         }
-        *self.rows.counters_mut() = Counters::default();
-        (0..DATABASE_COUNT as u8).for_each(|db| self.scratch.note_flushed(db));
+        let counters = self.rows.counters_mut();
+        *counters = Counters { spaces: counters.spaces.clone(), ..Counters::default() };
+        (0..DATABASE_COUNT as u8).for_each(|db| self.scratch.note_all_written(db));
     }
 
     /// Deletes this database's rows of the index of what is `due`, which other databases share.
@@ -87,7 +90,7 @@ impl Keyspace<'_> {
             let (mut mine, mut seen) = (Vec::new(), 0);
             let mut last = RowKey::new();
             self.rows.scan(Bound::Excluded(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
-                if key::read_deadline_key(due, row).is_some_and(|(_, db, _)| db == self.db) {
+                if key::read_deadline_key(due, row).is_some_and(|(_, space, _)| space == self.space) {
                     mine.push(RowKey::from_slice(row));
                 }
                 seen += 1;
@@ -125,8 +128,8 @@ impl Keyspace<'_> {
     pub fn delete_expired(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
         let due = self.due(Due::Keys, count_max, from_ms)?;
         let selected = self.db;
-        for (db, key) in &due {
-            self.db = *db;
+        for (space, key) in &due {
+            self.select_at(*space);
             let prior = self.lookup(key)?.prior;
             assert!(
                 prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms),
@@ -134,17 +137,17 @@ impl Keyspace<'_> {
             );
             self.remove_row(key, prior);
         }
-        self.db = selected;
+        self.select(selected);
         Ok(due.len())
     }
 
-    /// The first `count_max` keys, by database, whose deadline in the index of what is `due` lies at `from_ms` or later and has
-    /// passed.
-    pub(super) fn due(&self, due: Due, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
+    /// The first `count_max` keys, each with the space of its database, whose deadline in the index of what is `due` lies at
+    /// `from_ms` or later and has passed.
+    pub(super) fn due(&self, due: Due, count_max: usize, from_ms: u64) -> Result<Vec<(Space, RowKey)>> {
         let mut found = Vec::new();
         if count_max > 0 {
-            self.scan_deadlines(due, from_ms, self.now_ms, &mut |_, db, key| {
-                found.push((db, RowKey::from_slice(key)));
+            self.scan_deadlines(due, from_ms, self.now_ms, &mut |_, space, key| {
+                found.push((space, RowKey::from_slice(key)));
                 if found.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
         }
@@ -159,13 +162,13 @@ impl Keyspace<'_> {
         before_ms: u64,
         visit: VisitDeadline<'_>,
     ) -> Result<()> {
-        let from = key::deadline_key(due, from_ms, 0, &[]);
-        let to = key::deadline_key(due, before_ms, 0, &[]);
+        let from = key::deadline_key(due, from_ms, Space::FIRST, &[]);
+        let to = key::deadline_key(due, before_ms, Space::FIRST, &[]);
         let mut damage = None;
         self.rows.scan(Bound::Included(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
             match key::read_deadline_key(due, row) {
-                Some((deadline_ms, db, key)) if (db as usize) < DATABASE_COUNT => visit(deadline_ms, db, key),
-                _ => {
+                Some((deadline_ms, space, key)) => visit(deadline_ms, space, key),
+                None => {
                     damage = Some(damaged(row));
                     ControlFlow::Break(())
                 }

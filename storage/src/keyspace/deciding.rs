@@ -11,7 +11,7 @@ use crate::limits::{
     ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX,
     SESSION_EPOCH_MS, SESSIONS_MAX, UNCUT_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
-use crate::rows::DATABASE_COUNT;
+use crate::spaces::DATABASE_COUNT;
 
 /// Each deciding constant of the keyspace with its name, for whoever compares them with those of a version.
 pub fn deciding_constants() -> Vec<(&'static str, u64)> {

@@ -1,9 +1,9 @@
 //! Deadlines of the fields of a hash: what reads them, what moves them, and what removes the fields that are past them.
 //!
 //! ```text
-//! fields due  [0xF9][earliest deadline_ms u64 BE][db u8][key …]   → empty       one for each hash with deadlines of fields
-//! element     [0x01][name_hash(field) u32 BE][field …]            → [deadline_ms u64 BE]
-//!             [0x02][deadline_ms u64 BE][field …]                 → empty
+//! fields due  [0xF9][earliest deadline_ms u64 BE][space u8][key …] → empty       one for each hash with deadlines of fields
+//! element     [0x01][name_hash(field) u32 BE][field …]             → [deadline_ms u64 BE]
+//!             [0x02][deadline_ms u64 BE][field …]                  → empty
 //! ```
 //!
 //! The elements are those of a hash of rows, two for each field with a deadline, beside the field's own; a packed hash has a table,
@@ -355,13 +355,13 @@ impl Keyspace<'_> {
     /// deadline and is deleted. A hash goes with its last field.
     pub fn delete_expired_fields(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
         let (selected, mut count) = (self.db, 0);
-        for (db, key) in self.due(Due::Fields, count_max, from_ms)? {
+        for (space, key) in self.due(Due::Fields, count_max, from_ms)? {
             if count >= count_max {
                 break;
             }
-            self.db = db;
+            self.select_at(space);
             let removed = self.delete_expired_of(&key, count_max - count);
-            self.db = selected;
+            self.select(selected);
             count += removed?;
         }
         Ok(count)

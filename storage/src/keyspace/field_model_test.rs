@@ -11,6 +11,7 @@ use super::key::{self, Due, ElementKey, KeyRow};
 use super::packed::Packed;
 use super::{Keyspace, Meta, Packing, ROW_RULES, Scratch, Serialized, Type, VersionSource};
 use crate::rows::Rows;
+use crate::spaces::Space;
 use crate::{DATABASE_COUNT, Direction, MemoryRows};
 
 const TINY: Packing = Packing { hash_fields_max: 4, string_bytes_max: 6, ..Packing::STANDARD };
@@ -32,6 +33,7 @@ enum Step {
     Copy(u8, u8, u8),
     Carry(u8, u8),
     Select(u8),
+    Swap(u8, u8),
     Flush,
     FlushAll,
 }
@@ -67,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (key(), 0..2u8, key()).prop_map(|(key, db, to)| Step::Copy(key, db, to)),
         1 => (key(), key()).prop_map(|(key, to)| Step::Carry(key, to)),
         1 => (0..2u8).prop_map(Step::Select),
+        1 => (0..2u8, 0..3u8).prop_map(|(first, second)| Step::Swap(first, second)),
         1 => Just(Step::Flush),
         1 => Just(Step::FlushAll),
     ]
@@ -173,6 +176,16 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
             }
         }
         Step::Select(db) => keyspace.select(*db),
+        Step::Swap(first, second) => {
+            keyspace.swap_databases(*first, *second);
+            let (of_first, of_second) = (*first, *second);
+            let swapped = |db: u8| match db {
+                db if db == of_first => of_second,
+                db if db == of_second => of_first,
+                db => db,
+            };
+            *model = std::mem::take(model).into_iter().map(|((db, key), entry)| ((swapped(db), key), entry)).collect();
+        }
         Step::Flush => {
             keyspace.flush().unwrap();
             model.retain(|(of, _), _| *of != db);
@@ -279,8 +292,8 @@ fn check_rows(rows: &MemoryRows) {
     let mut elements: BTreeMap<Vec<u8>, Elements> = BTreeMap::new();
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
     rows.scan(Bound::Unbounded, Bound::Unbounded, Direction::Forward, &mut |row, value| {
-        if let Some((deadline_ms, db, key)) = key::read_deadline_key(Due::Fields, row) {
-            index.insert((deadline_ms, db, key.to_vec()));
+        if let Some((deadline_ms, space, key)) = key::read_deadline_key(Due::Fields, row) {
+            index.insert((deadline_ms, space, key.to_vec()));
         } else if usize::from(row[0]) >= DATABASE_COUNT {
             // The index of keys' deadlines.
         } else if let Some(element) = ElementKey::read(row) {
@@ -293,11 +306,11 @@ fn check_rows(rows: &MemoryRows) {
                 kind => panic!("a row of kind {kind}"),
             }
         } else if let Some(KeyRow::Meta(_, key)) = KeyRow::read(row) {
-            let meta = Meta::read(value).unwrap();
-            due.extend(meta.fields_due_ms.map(|due_ms| (due_ms, row[0], key.to_vec())));
+            let (space, meta) = (Space::read(row[0]).unwrap(), Meta::read(value).unwrap());
+            due.extend(meta.fields_due_ms.map(|due_ms| (due_ms, space, key.to_vec())));
             assert!(!meta.is_packed || Packed::is_whole(value), "{value:?}");
             if let Some(version) = meta.version() {
-                let prefix = ElementKey::prefix(row[0], key::Slot::of(key), key, version).to_vec();
+                let prefix = ElementKey::prefix(space, key::Slot::of(key), key, version).to_vec();
                 hashes.push((prefix, number(&meta.body[8..16]), meta.fields_due_ms));
             }
         }
@@ -328,7 +341,7 @@ fn run(steps: &[Step], packing: &'static Packing) -> MemoryRows {
         take(&mut keyspace, &mut model, step);
         age(&mut model, now_ms);
         db = keyspace.db();
-        for of in 0..2 {
+        for of in 0..3 {
             keyspace.select(of);
             for key in 0..3 {
                 check_seen(&keyspace, key, model.get(&(of, key)));

@@ -84,7 +84,7 @@ impl Keyspace<'_> {
             return Ok(Held::Packed(Packed::new(key, kind, prior)));
         }
         let version = self.versions.next();
-        Ok(Held::Rows(Collection::new(self.db, key, kind, version, prior)))
+        Ok(Held::Rows(Collection::new(self.space, key, kind, version, prior)))
     }
 
     /// A new empty collection that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
@@ -102,7 +102,7 @@ impl Keyspace<'_> {
     /// and saves it in the same command.
     pub(super) fn unpacked(&mut self, packed: &Packed) -> Collection {
         let version = self.versions.next();
-        let mut collection = Collection::new(self.db, packed.key(), packed.kind(), version, packed.prior());
+        let mut collection = Collection::new(self.space, packed.key(), packed.kind(), version, packed.prior());
         collection.deadline_ms = packed.deadline_ms();
         collection.replaces = packed.replaces();
         collection.fields_due_ms = packed.deadlines.earliest_ms();

@@ -1,10 +1,10 @@
 //! Physical row keys.
 //!
 //! ```text
-//! metadata  [db u8 0..=15][slot u16 BE][0x00][hash u32 BE][key …]
-//! element   [db u8 0..=15][slot u16 BE][0x01][key length u32 BE][key …][version u64 BE][element …]
-//! deadline  [0xFD][deadline_ms u64 BE][db u8][key …]
-//! fields    [0xF9][deadline_ms u64 BE][db u8][key …]
+//! metadata  [space u8 0..=15][slot u16 BE][0x00][hash u32 BE][key …]
+//! element   [space u8 0..=15][slot u16 BE][0x01][key length u32 BE][key …][version u64 BE][element …]
+//! deadline  [0xFD][deadline_ms u64 BE][space u8][key …]
+//! fields    [0xF9][deadline_ms u64 BE][space u8][key …]
 //! applied   [0xFF]
 //! ```
 //!
@@ -13,7 +13,8 @@
 //! an index over the metadata rows: active expiry reads them in order of time. So are those of fields, one for each hash whose
 //! fields have deadlines, with the earliest of them.
 
-use crate::rows::RowRange;
+use crate::rows::{Counters, RowRange};
+use crate::spaces::Space;
 
 /// Hash slots of the keyspace, as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16384;
@@ -177,9 +178,9 @@ impl KeyPosition {
     }
 
     /// The row key below which all keys of earlier places are.
-    pub(crate) fn row_key(self, db: u8) -> RowKey {
+    pub(crate) fn row_key(self, space: Space) -> RowKey {
         let [.., high, low, a, b, c, d] = self.0.to_be_bytes();
-        RowKey::from_slice(&[db, high, low, RowKind::Meta as u8, a, b, c, d])
+        RowKey::from_slice(&[space.byte(), high, low, RowKind::Meta as u8, a, b, c, d])
     }
 }
 
@@ -206,37 +207,42 @@ impl<'a> KeyRow<'a> {
     }
 }
 
-/// The metadata row key of `key`.
-pub(crate) fn meta_key(db: u8, slot: Slot, key: &[u8]) -> RowKey {
+/// The metadata row key of `key` in the database in `space`.
+pub(crate) fn meta_key(space: Space, slot: Slot, key: &[u8]) -> RowKey {
     let mut row = RowKey::with_capacity(8 + key.len());
     let [high, low] = slot.0.to_be_bytes();
     let [a, b, c, d] = name_hash(key).to_be_bytes();
-    row.extend_from_slice(&[db, high, low, RowKind::Meta as u8, a, b, c, d]);
+    row.extend_from_slice(&[space.byte(), high, low, RowKind::Meta as u8, a, b, c, d]);
     row.extend_from_slice(key);
     row
 }
 
-/// The ranges of all rows of `key` in database `db`: its metadata, and its elements of whatever version, unless only the former is
-/// read.
-pub fn rows_of_key(db: u8, key: &[u8], with_elements: bool) -> impl Iterator<Item = RowRange> {
-    let slot = Slot::of(key);
-    let meta = meta_key(db, slot, key);
+/// The ranges of all rows of `key` in database `db` of rows with these counters: its metadata, and its elements of whatever
+/// version, unless only the former is read. They are those of this moment: databases may be swapped.
+pub fn rows_of_key(
+    counters: &Counters,
+    db: u8,
+    key: &[u8],
+    with_elements: bool,
+) -> impl Iterator<Item = RowRange> + use<> {
+    let (space, slot) = (counters.spaces.of(db), Slot::of(key));
+    let meta = meta_key(space, slot, key);
     let mut behind = meta.clone();
     behind.push(0);
     let elements = with_elements.then(|| {
-        let whole = ElementKey::prefix(db, slot, key, 0);
+        let whole = ElementKey::prefix(space, slot, key, 0);
         let prefix = &whole[..whole.len() - size_of::<u64>()];
         (prefix.into(), after_prefix(prefix).as_slice().into())
     });
     [(meta.as_slice().into(), behind.as_slice().into())].into_iter().chain(elements)
 }
 
-/// The row key of `key` in the index of what is `due`.
-pub(crate) fn deadline_key(due: Due, deadline_ms: u64, db: u8, key: &[u8]) -> RowKey {
+/// The row key of `key`, which is in the database in `space`, in the index of what is `due`.
+pub(crate) fn deadline_key(due: Due, deadline_ms: u64, space: Space, key: &[u8]) -> RowKey {
     let mut row = RowKey::with_capacity(10 + key.len());
     row.push(due as u8);
     row.extend_from_slice(&deadline_ms.to_be_bytes());
-    row.push(db);
+    row.push(space.byte());
     row.extend_from_slice(key);
     row
 }
@@ -257,19 +263,19 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> RowKey {
     after
 }
 
-/// Reads `(deadline_ms, db, key)` back from a row key in the index of what is `due`.
-pub(crate) fn read_deadline_key(due: Due, row: &[u8]) -> Option<(u64, u8, &[u8])> {
+/// Reads deadline, space and key back from a row key in the index of what is `due`.
+pub(crate) fn read_deadline_key(due: Due, row: &[u8]) -> Option<(u64, Space, &[u8])> {
     let rest = row.strip_prefix(&[due as u8])?;
     let (deadline, rest) = rest.split_first_chunk::<8>()?;
-    let (&db, key) = rest.split_first()?;
-    Some((u64::from_be_bytes(*deadline), db, key))
+    let (&space, key) = rest.split_first()?;
+    Some((u64::from_be_bytes(*deadline), Space::read(space)?, key))
 }
 
 /// The parts of an element row's key, as compaction needs them to tell an orphan.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ElementKey<'a> {
-    /// Database.
-    pub db: u8,
+    /// The space of its database.
+    pub space: Space,
     /// Slot.
     pub slot: Slot,
     /// The key the element belongs to.
@@ -284,7 +290,8 @@ impl<'a> ElementKey<'a> {
     /// Reads an element row key; `None` if `row` is of another kind.
     pub fn read(row: &'a [u8]) -> Option<ElementKey<'a>> {
         let (head, rest) = row.split_first_chunk::<4>()?;
-        if head[0] as usize >= crate::DATABASE_COUNT || head[3] != RowKind::Element as u8 {
+        let space = Space::read(head[0])?;
+        if head[3] != RowKind::Element as u8 {
             return None;
         }
         let slot = u16::from_be_bytes([head[1], head[2]]);
@@ -294,14 +301,14 @@ impl<'a> ElementKey<'a> {
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (key, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
         let (version, element) = rest.split_first_chunk::<8>()?;
-        Some(ElementKey { db: head[0], slot: Slot(slot), key, version: u64::from_be_bytes(*version), element })
+        Some(ElementKey { space, slot: Slot(slot), key, version: u64::from_be_bytes(*version), element })
     }
 
     /// The prefix common to all elements of `key` at `version`.
-    pub(crate) fn prefix(db: u8, slot: Slot, key: &[u8], version: u64) -> RowKey {
+    pub(crate) fn prefix(space: Space, slot: Slot, key: &[u8], version: u64) -> RowKey {
         let mut row = RowKey::with_capacity(16 + key.len());
         let [high, low] = slot.0.to_be_bytes();
-        row.extend_from_slice(&[db, high, low, RowKind::Element as u8]);
+        row.extend_from_slice(&[space.byte(), high, low, RowKind::Element as u8]);
         row.extend_from_slice(&(key.len() as u32).to_be_bytes());
         row.extend_from_slice(key);
         row.extend_from_slice(&version.to_be_bytes());
@@ -315,7 +322,7 @@ impl<'a> ElementKey<'a> {
 
     /// The metadata row key of the key that this element belongs to.
     pub(crate) fn meta_row(&self) -> RowKey {
-        meta_key(self.db, self.slot, self.key)
+        meta_key(self.space, self.slot, self.key)
     }
 }
 
@@ -335,12 +342,13 @@ mod tests {
 
     #[test]
     fn element_keys_round_trip() {
-        let mut row = ElementKey::prefix(3, Slot::new(77), b"k", 9);
+        let space = Space::read(3).unwrap();
+        let mut row = ElementKey::prefix(space, Slot::new(77), b"k", 9);
         assert_eq!(ElementKey::key_of_prefix(&row), b"k");
         row.extend_from_slice(b"field");
         let read = ElementKey::read(&row).unwrap();
-        assert_eq!(read, ElementKey { db: 3, slot: Slot::new(77), key: b"k", version: 9, element: b"field" });
-        let meta = meta_key(3, Slot::new(77), b"k");
+        assert_eq!(read, ElementKey { space, slot: Slot::new(77), key: b"k", version: 9, element: b"field" });
+        let meta = meta_key(space, Slot::new(77), b"k");
         assert_eq!(ElementKey::read(&meta), None);
     }
 }

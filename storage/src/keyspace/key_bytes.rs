@@ -28,9 +28,9 @@ impl Keyspace<'_> {
         let mut header = Vec::new();
         let (what, fields_due_ms) = ((record.kind(), record.is_packed()), record.fields_due_ms());
         Meta::write_header_with_fields(&mut header, what, record.deadline_ms(), fields_due_ms);
-        let mut bytes = meta_key(self.db, prior.slot, key).len() + header.len() + record.body().len();
+        let mut bytes = meta_key(self.space, prior.slot, key).len() + header.len() + record.body().len();
         for (due, deadline_ms) in [(Due::Keys, record.deadline_ms()), (Due::Fields, fields_due_ms)] {
-            bytes += deadline_ms.map_or(0, |deadline_ms| deadline_key(due, deadline_ms, self.db, key).len());
+            bytes += deadline_ms.map_or(0, |deadline_ms| deadline_key(due, deadline_ms, self.space, key).len());
         }
         if record.kind() == Type::String || record.is_packed() {
             return Ok(Some(bytes as u64));

@@ -39,8 +39,8 @@ impl Keyspace<'_> {
         count: usize,
         visit: &mut dyn FnMut(&[u8], Type),
     ) -> Result<Option<KeyPosition>> {
-        let end = [self.db + 1];
-        let mut lower = from.row_key(self.db);
+        let (_, end) = self.space.rows();
+        let mut lower = from.row_key(self.space);
         let mut seen = 0;
         let mut last = None;
         // Keys of the last place: they are visited once it is known that they are all.
@@ -88,7 +88,7 @@ impl Keyspace<'_> {
                     if seen >= count {
                         return Ok(Some(next));
                     }
-                    lower = next.row_key(self.db);
+                    lower = next.row_key(self.space);
                     last = Some(next);
                 }
             }
@@ -130,7 +130,7 @@ impl Keyspace<'_> {
 
     /// The slot of this database's first or last row.
     fn end_slot(&self, direction: Direction) -> Result<Option<Slot>> {
-        let (start, end) = ([self.db], [self.db + 1]);
+        let (start, end) = self.space.rows();
         let mut slot = None;
         self.rows.scan(Bound::Included(&start), Bound::Excluded(&end), direction, &mut |row, _| {
             slot = row.get(1..3).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));

@@ -17,6 +17,7 @@ use super::string_edit::StringEdit;
 use super::version::VersionSource;
 use crate::limits::FIELDS_BYTES_MAX;
 use crate::rows::Visit;
+use crate::spaces::Space;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
 
 /// One database of a shard, at one moment.
@@ -27,7 +28,10 @@ pub struct Keyspace<'a> {
     pub(super) scratch: &'a mut Scratch,
     pub(super) versions: VersionSource,
     pub(super) now_ms: u64,
+    /// The database by the number that clients know, which is what is told of it.
     pub(super) db: u8,
+    /// The space of its rows, which are made of this alone.
+    pub(super) space: Space,
     /// True if keys that are looked up and not there are told.
     tells_misses: bool,
     /// True if the next key that is put is told to be new though it may take the place of another.
@@ -47,21 +51,8 @@ impl<'a> Keyspace<'a> {
         now_ms: u64,
     ) -> Keyspace<'a> {
         assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
-        Keyspace { rows, scratch, versions, now_ms, db, tells_misses: false, puts_anew: false }
-    }
-
-    /// The database.
-    pub fn db(&self) -> u8 {
-        self.db
-    }
-
-    /// Switches to database `db`: one keyspace serves a whole log entry.
-    ///
-    /// # Panics
-    /// If `db` is not below [`DATABASE_COUNT`].
-    pub fn select(&mut self, db: u8) {
-        assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
-        self.db = db;
+        let space = rows.counters().spaces.of(db);
+        Keyspace { rows, scratch, versions, now_ms, db, space, tells_misses: false, puts_anew: false }
     }
 
     /// The moment this keyspace shows, in Unix milliseconds.
@@ -140,13 +131,13 @@ impl<'a> Keyspace<'a> {
 
     /// Looks `key` up for a write.
     pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
-        self.lookup_in(self.db, key)
+        self.lookup_in_space(self.space, key)
     }
 
-    /// Looks `key` of database `db` up.
-    pub(super) fn lookup_in(&self, db: u8, key: &[u8]) -> Result<Lookup<'_>> {
+    /// Looks `key` of the database in `space` up.
+    pub(super) fn lookup_in_space(&self, space: Space, key: &[u8]) -> Result<Lookup<'_>> {
         let slot = Slot::of(key);
-        let row_key = key::meta_key(db, slot, key);
+        let row_key = key::meta_key(space, slot, key);
         let Some(row) = self.rows.get(&row_key)? else {
             return Ok(Lookup { record: None, prior: Prior::absent(slot) });
         };
@@ -219,7 +210,7 @@ impl<'a> Keyspace<'a> {
         }
         drop(record);
         let version = self.versions.next();
-        Ok(Collection::new(self.db, key, kind, version, prior))
+        Ok(Collection::new(self.space, key, kind, version, prior))
     }
 
     /// A new empty collection that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
@@ -228,7 +219,7 @@ impl<'a> Keyspace<'a> {
         let replaces = record.is_some();
         drop(record);
         let version = self.versions.next();
-        let mut collection = Collection::new(self.db, key, kind, version, prior);
+        let mut collection = Collection::new(self.space, key, kind, version, prior);
         collection.replaces = replaces;
         Ok(collection)
     }
@@ -238,7 +229,7 @@ impl<'a> Keyspace<'a> {
         if record.is_packed {
             return Err(damaged(key));
         }
-        Collection::read(self.db, key, record.kind, record.body(), prior).ok_or_else(|| damaged(key))
+        Collection::read(self.space, key, record.kind, record.body(), prior).ok_or_else(|| damaged(key))
     }
 
     // ---- writing metadata ----
@@ -335,7 +326,7 @@ impl<'a> Keyspace<'a> {
     /// Gives `collection` a new version: all its element rows are orphans, and the caller writes those that stay.
     pub(super) fn renew(&mut self, collection: &mut Collection) {
         collection.version = self.versions.next();
-        collection.prefix = ElementKey::prefix(self.db, collection.slot(), collection.key(), collection.version);
+        collection.prefix = ElementKey::prefix(self.space, collection.slot(), collection.key(), collection.version);
     }
 
     /// Deletes `key` and says whether it existed. A collection's elements become orphans: one row is touched.
@@ -376,7 +367,7 @@ impl<'a> Keyspace<'a> {
             self.remove_told_row(key, prior);
             return false;
         }
-        self.rows.put(&key::meta_key(self.db, prior.slot, key), row);
+        self.rows.put(&key::meta_key(self.space, prior.slot, key), row);
         self.count_expired(prior);
         if !prior.stored {
             self.rows.counters_mut().keys[self.db as usize] += 1;
@@ -402,7 +393,7 @@ impl<'a> Keyspace<'a> {
         if !prior.stored {
             return;
         }
-        self.rows.delete(&key::meta_key(self.db, prior.slot, key));
+        self.rows.delete(&key::meta_key(self.space, prior.slot, key));
         self.count_expired(prior);
         let keys = &mut self.rows.counters_mut().keys[self.db as usize];
         *keys = keys.checked_sub(1).expect("a stored key is counted");

@@ -6,6 +6,7 @@
 
 mod cold_rows;
 mod collection;
+mod databases;
 mod deadlines;
 mod deciding;
 mod field_deadlines;

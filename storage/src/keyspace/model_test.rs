@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::key::{self, KeyRow};
 use super::{Keyspace, Meta, Scratch, Type, VersionSource};
 use crate::rows::{Rows, Visit};
+use crate::spaces::Space;
 use crate::{Counters, Direction, MemoryRows};
 
 #[derive(Debug, Clone)]
@@ -19,6 +20,7 @@ enum Step {
     Delete(u8, u8),
     Flush(u8),
     FlushAll,
+    Swap(u8, u8),
     Wait(u64),
     Expire(usize),
 }
@@ -32,8 +34,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (db.clone(), key.clone(), 0u64..3).prop_map(|(db, key, size)| Step::Collection(db, key, size)),
         4 => (db.clone(), key.clone(), deadline).prop_map(|(db, key, at)| Step::Deadline(db, key, at)),
         3 => (db.clone(), key).prop_map(|(db, key)| Step::Delete(db, key)),
-        1 => db.prop_map(Step::Flush),
+        1 => db.clone().prop_map(Step::Flush),
         1 => Just(Step::FlushAll),
+        2 => (db.clone(), db.clone()).prop_map(|(first, second)| Step::Swap(first, second)),
         3 => (1u64..20).prop_map(Step::Wait),
         2 => (0usize..4).prop_map(Step::Expire),
     ]
@@ -98,6 +101,19 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
             keyspace.flush_all();
             model.clear();
         }
+        Step::Swap(first, second) => {
+            keyspace.swap_databases(first, second);
+            let swapped = |db: u8| {
+                if db == first {
+                    second
+                } else if db == second {
+                    first
+                } else {
+                    db
+                }
+            };
+            *model = std::mem::take(model).into_iter().map(|((db, key), at)| ((swapped(db), key), at)).collect();
+        }
         Step::Wait(_) => {}
         Step::Expire(count) => assert!(keyspace.delete_expired(count, 0).unwrap() <= count),
     }
@@ -105,17 +121,21 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
 
 /// Counts the rows and compares them with the counters and the deadline index.
 fn check_rows(rows: &MemoryRows) {
-    let (mut counters, mut deadlines, mut indexed) = (Counters::default(), BTreeSet::new(), BTreeSet::new());
+    let (mut deadlines, mut indexed) = (BTreeSet::new(), BTreeSet::new());
+    let spaces = rows.counters().spaces.clone();
+    let mut counters = Counters { spaces: spaces.clone(), ..Counters::default() };
     let everything: Visit<'_> = &mut |row, value| {
-        if let Some((deadline_ms, db, key)) = key::read_deadline_key(key::Due::Keys, row) {
-            indexed.insert((deadline_ms, db, key.to_vec()));
+        if let Some((deadline_ms, space, key)) = key::read_deadline_key(key::Due::Keys, row) {
+            indexed.insert((deadline_ms, space, key.to_vec()));
         } else if let Some(KeyRow::Meta(_, key)) = KeyRow::read(row) {
             let meta = Meta::read(value).unwrap();
-            counters.keys[row[0] as usize] += 1;
+            let space = Space::read(row[0]).unwrap();
+            let db = usize::from(spaces.database_at(space));
+            counters.keys[db] += 1;
             if let Some(deadline_ms) = meta.deadline_ms {
-                counters.deadlines[row[0] as usize] += 1;
-                counters.deadline_sums[row[0] as usize] += u128::from(deadline_ms);
-                deadlines.insert((deadline_ms, row[0], key.to_vec()));
+                counters.deadlines[db] += 1;
+                counters.deadline_sums[db] += u128::from(deadline_ms);
+                deadlines.insert((deadline_ms, space, key.to_vec()));
             }
         }
         ControlFlow::Continue(())

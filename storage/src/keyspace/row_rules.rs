@@ -1,8 +1,9 @@
 //! Tells the store, for which rows are bytes, what it must know of how the keyspace lays them out.
 
-use super::key::{Due, ElementKey, KeyRow, deadline_space, read_deadline_key};
+use super::key::{Due, ElementKey, KeyRow, Slot, deadline_space, meta_key, read_deadline_key};
 use super::meta::Meta;
-use crate::rows::{DATABASE_COUNT, RowRange, RowRules};
+use crate::rows::{KeyOfRow, RowRange, RowRules};
+use crate::spaces::Space;
 
 /// The rules of the keyspace's rows.
 ///
@@ -11,23 +12,24 @@ use crate::rows::{DATABASE_COUNT, RowRange, RowRules};
 pub const ROW_RULES: RowRules = RowRules {
     element_prefix,
     key_of,
+    row_of: |space, key| meta_key(space, Slot::of(key), key).as_slice().into(),
     deciding_row,
     is_orphan,
     deadlines,
-    read_deadline: |row| read_deadline_key(Due::Keys, row).map(|(deadline_ms, db, _)| (deadline_ms, db)),
+    read_deadline: |row| read_deadline_key(Due::Keys, row).map(|(deadline_ms, space, _)| (deadline_ms, space)),
 };
 
 fn element_prefix(row: &[u8]) -> Option<usize> {
     ElementKey::read(row).map(|element| row.len() - element.element.len())
 }
 
-fn key_of(row: &[u8]) -> Option<(u8, &[u8])> {
+fn key_of(row: &[u8]) -> Option<KeyOfRow<'_>> {
     if let Some(element) = ElementKey::read(row) {
-        return Some((element.db, element.key));
+        return Some((element.space, element.key));
     }
-    let db = *row.first().filter(|db| usize::from(**db) < DATABASE_COUNT)?;
+    let space = Space::read(*row.first()?)?;
     match KeyRow::read(row)? {
-        KeyRow::Meta(_, key) => Some((db, key)),
+        KeyRow::Meta(_, key) => Some((space, key)),
         KeyRow::Other(_) => None,
     }
 }

@@ -196,8 +196,8 @@ impl Scratch {
         }
     }
 
-    /// Notes that all keys of database `db` are gone.
-    pub(super) fn note_flushed(&mut self, db: u8) {
+    /// Notes that all keys of database `db` are to be looked at: they are gone, or others are in their space.
+    pub(super) fn note_all_written(&mut self, db: u8) {
         if let Some(watch) = &mut self.watch {
             watch.note_all(db);
         }

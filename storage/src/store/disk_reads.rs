@@ -90,6 +90,17 @@ impl Store {
         Ok(row.map(Row::Pinned))
     }
 
+    /// Returns whether there may be a row of `key`: there is one, or nobody knows without the disk.
+    pub(super) fn may_have(&self, key: &[u8]) -> bool {
+        match self.layers.find(key) {
+            Found::Value(_) => return true,
+            Found::Deleted => return false,
+            Found::Unknown if self.disk_is_empty => return false,
+            Found::Unknown => {}
+        }
+        !matches!(self.database.get(key, &self.cached_reads), Ok(None))
+    }
+
     /// Returns the hits and misses of the cache of rows on disk.
     pub fn row_cache_counts(&self) -> RowCacheCounts {
         self.row_cache.counts()

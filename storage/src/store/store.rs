@@ -21,6 +21,7 @@ use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, read_optio
 use crate::memtable::Found;
 use crate::open_path::OpenPath;
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
+use crate::spaces::Spaces;
 
 /// Memory of a store by its parts, in bytes. The block cache is the node's and counted there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -221,9 +222,20 @@ impl Store {
     /// Tells those who watch the key of `row` that the row was set, or that it goes.
     #[cold]
     fn note_watched(&mut self, row: &[u8], goes: bool) {
-        if let Some((db, key)) = (self.options.rules.key_of)(row) {
-            self.watched.note(db, key, goes);
+        if let Some((space, key)) = (self.options.rules.key_of)(row) {
+            self.watched.note(self.counters.spaces.database_at(space), key, goes);
         }
+    }
+
+    /// Tells those who watch keys of databases that were elsewhere `before` that these have the keys of others now.
+    #[cold]
+    fn note_exchange(&mut self, before: &Spaces) {
+        let mut watched = std::mem::take(&mut self.watched);
+        let spaces = &self.counters.spaces;
+        let row_of = self.options.rules.row_of;
+        let may_be = |db: u8, key: &[u8]| self.may_have(&row_of(spaces.of(db), key));
+        watched.note_exchange(|db| spaces.of(db) != before.of(db), may_be);
+        self.watched = watched;
     }
 
     /// Says that an entry is applied from now on, and may wait for rows in the middle: nothing is frozen before
@@ -304,7 +316,7 @@ impl Rows for Store {
         self.misses.is_changed = true;
         self.row_cache.clear();
         self.layers.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
-        self.watched.note_range(from, to);
+        self.watched.note_range(&self.counters.spaces, from, to);
         self.tracked.note_range(from);
     }
 
@@ -327,5 +339,15 @@ impl Rows for Store {
     fn counters_mut(&mut self) -> &mut Counters {
         self.misses.is_changed = true;
         &mut self.counters
+    }
+
+    fn put_databases(&mut self, spaces: &Spaces) {
+        self.misses.is_changed = true;
+        let before = std::mem::replace(&mut self.counters.spaces, spaces.clone());
+        if !self.watched.is_empty() {
+            self.note_exchange(&before);
+        }
+        // Whoever keeps copies knows keys by their names, whatever the database.
+        self.tracked.note_all();
     }
 }

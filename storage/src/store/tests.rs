@@ -38,6 +38,11 @@ fn apply_commands(rows: &mut dyn Rows, index: u64) {
         rows.put(&key(index % 90 + 3), b"inside the deleted range");
     }
     rows.counters_mut().keys[0] += 1;
+    if index.is_multiple_of(7) {
+        let mut spaces = rows.counters().spaces.clone();
+        spaces.swap((index % 5) as u8, (index % 11) as u8 + 5);
+        rows.put_databases(&spaces);
+    }
 }
 
 fn apply_entry(store: &mut Store, index: u64) {

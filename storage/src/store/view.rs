@@ -353,7 +353,7 @@ mod tests {
         }
         set.save(&mut keyspace).unwrap();
         finish(&mut store);
-        let ranges: Vec<RowRange> = rows_of_key(0, b"set", true).collect();
+        let ranges: Vec<RowRange> = rows_of_key(store.counters(), 0, b"set", true).collect();
         let count = |rows: &dyn Rows| {
             let (from, to) = &ranges[1];
             let mut count = 0;

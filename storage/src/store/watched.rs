@@ -9,6 +9,9 @@ use std::mem::size_of;
 
 use smallvec::SmallVec;
 
+use crate::limits::WATCHED_LOOKS_MAX;
+use crate::spaces::Spaces;
+
 /// The keys of one store that are watched, by watch. A watch is a number that is never used twice.
 #[derive(Debug, Default)]
 pub struct WatchedKeys {
@@ -133,12 +136,30 @@ impl WatchedKeys {
         changed.into_iter().for_each(|watch| self.note_change(watch));
     }
 
-    /// Takes note that all rows from `from` up to `to` were deleted: those of whole databases.
-    pub(super) fn note_range(&mut self, from: &[u8], to: &[u8]) {
+    /// Takes note that all rows from `from` up to `to` were deleted, of databases that are in `spaces`: those of whole ones.
+    pub(super) fn note_range(&mut self, spaces: &Spaces, from: &[u8], to: &[u8]) {
         let of = |bound: &[u8]| bound.first().copied().unwrap_or(0);
-        let is_in = |db: u8| of(from) <= db && (db < of(to) || (db == of(to) && to.len() > 1));
-        let watchers = self.by_key.values().flatten().filter(|watcher| watcher.exists && is_in(watcher.db));
+        let is_in = |space: u8| of(from) <= space && (space < of(to) || (space == of(to) && to.len() > 1));
+        let is_gone = |watcher: &&Watcher| watcher.exists && is_in(spaces.of(watcher.db).byte());
+        let watchers = self.by_key.values().flatten().filter(is_gone);
         let changed: Vec<u64> = watchers.map(|watcher| watcher.watch).collect();
+        changed.into_iter().for_each(|watch| self.note_change(watch));
+    }
+
+    /// Takes note that the databases of which `is_other` says so have the keys of others now. A key that was there has changed, and
+    /// so has one that was not if it `may_be` there now: that is asked for some, and taken for granted of more.
+    pub(super) fn note_exchange(&mut self, is_other: impl Fn(u8) -> bool, may_be: impl Fn(u8, &[u8]) -> bool) {
+        let mut looks_left = WATCHED_LOOKS_MAX;
+        let mut changed: Vec<u64> = Vec::new();
+        for (key, watchers) in &self.by_key {
+            for watcher in watchers.iter().filter(|watcher| is_other(watcher.db)) {
+                let is_looked_for = !watcher.exists && looks_left > 0;
+                looks_left -= usize::from(is_looked_for);
+                if !is_looked_for || may_be(watcher.db, key) {
+                    changed.push(watcher.watch);
+                }
+            }
+        }
         changed.into_iter().for_each(|watch| self.note_change(watch));
     }
 
@@ -227,7 +248,7 @@ mod tests {
         let mut keys = WatchedKeys::default();
         keys.watch(1, 0, b"a", None);
         keys.note(0, b"a", true);
-        keys.note_range(&[0], &[16]);
+        keys.note_range(&Spaces::default(), &[0], &[16]);
         assert!(!is_changed(&keys, 1));
         keys.note(0, b"a", false);
         assert!(is_changed(&keys, 1));
@@ -239,11 +260,11 @@ mod tests {
         for db in 0..4 {
             keys.watch(db.into(), db, b"a", Some(5));
         }
-        keys.note_range(&[1], &[2]);
+        keys.note_range(&Spaces::default(), &[1], &[2]);
         assert_eq!([0, 1, 2, 3].map(|watch| is_changed(&keys, watch)), [false, true, false, false]);
-        keys.note_range(&[0xFD], &[0xFE]);
+        keys.note_range(&Spaces::default(), &[0xFD], &[0xFE]);
         assert!(!is_changed(&keys, 3));
-        keys.note_range(&[0], &[16]);
+        keys.note_range(&Spaces::default(), &[0], &[16]);
         assert!([0, 2, 3].iter().all(|watch| is_changed(&keys, *watch)));
     }
 

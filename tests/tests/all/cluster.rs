@@ -307,6 +307,9 @@ fn a_node_with_keys_in_other_databases_stays_alone() {
     assert_eq!(client.ask("GET a").text(), "0");
     assert!(client.ask("COPY a {a}b DB 3").is_error("ERR Copying to another database is not allowed in cluster mode"));
     assert!(client.ask("MOVE a 3").is_error("ERR MOVE is not allowed in cluster mode"));
+    assert!(client.ask("SWAPDB 0 3").is_error("ERR SWAPDB is not allowed in cluster mode"));
+    let script = client.call(["EVAL", "return redis.call('SWAPDB', 0, 3)", "0"]);
+    assert!(script.is_error("ERR SWAPDB is not allowed in cluster mode"), "{script:?}");
     let script = client.call(["EVAL", "return redis.call('MOVE', KEYS[1], 3)", "1", "a"]);
     assert!(script.is_error("ERR MOVE is not allowed in cluster mode"), "{script:?}");
     assert_eq!(client.ask("COPY a {a}b").integer(), 1);
@@ -409,6 +412,8 @@ const LINES: &[&str] = &[
     "COPY a {a}b DB 1",
     "MOVE a 1",
     "MOVE a x",
+    "SWAPDB 0 1",
+    "SWAPDB x 1",
     "COPY a a",
     "FLUSHALL",
     "CLUSTER FLUSHSLOTS",

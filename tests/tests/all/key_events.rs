@@ -119,8 +119,16 @@ const LINES: &[&str] = &[
     "MOVE m6 4",
     "SELECT 3",
     "MOVE m6 4",
+    "SWAPDB 4 5",
+    "SWAPDB 3 3",
+    "SELECT 5",
     "DEL m6",
+    "SWAPDB 5 0",
+    "RENAME m7 m8",
+    "SWAPDB 0 5",
+    "RENAME m8 m7",
     "SELECT 0",
+    "RENAME m8 m7",
     "UNLINK m7 nothing m4",
     "TOUCH k",
     // Lists.
@@ -326,7 +334,7 @@ fn events_are_those_of_redis_in_their_order_on_one_core() {
 }
 
 /// The messages of each channel, and of each key in the channels of events.
-fn by_key(messages: Vec<(String, String)>) -> BTreeMap<String, Vec<String>> {
+pub fn by_key(messages: Vec<(String, String)>) -> BTreeMap<String, Vec<String>> {
     let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (channel, message) in messages {
         if channel.starts_with("__keyspace@") {

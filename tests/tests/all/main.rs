@@ -63,6 +63,7 @@ mod spanning_scripts;
 mod spanning_transactions;
 mod stall;
 mod streams;
+mod swapped;
 mod tools;
 mod tracking;
 mod transactions;

@@ -1,10 +1,11 @@
-//! MOVE, and what a node in a cluster has not: other databases than the first.
+//! MOVE and SWAPDB, and what a node in a cluster has not: other databases than the first.
 
 use basalt_net::resp::Reply;
+use basalt_storage::DATABASE_COUNT;
 use basalt_storage::keyspace::EventClasses;
 
 use crate::commands::keys::parse_db;
-use crate::commands::{Args, Command, CommandError, Context, CopyOptions, MultiShard, Scatter};
+use crate::commands::{Args, Command, CommandError, Context, CopyOptions, MultiShard, Scatter, parse_i64};
 
 /// `MOVE key db`
 pub(super) fn r#move(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -34,10 +35,32 @@ pub(super) fn r#move(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     Ok(())
 }
 
+/// `SWAPDB index1 index2`, on one shard
+pub(super) fn swapdb(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let first = parse_index(args[1], "ERR invalid first DB index")?;
+    let second = parse_index(args[2], "ERR invalid second DB index")?;
+    let database = |index: i32| u8::try_from(index).ok().filter(|db| usize::from(*db) < DATABASE_COUNT);
+    let (Some(first), Some(second)) = (database(first), database(second)) else {
+        return Err(CommandError::text("ERR DB index is out of range"));
+    };
+    context.keyspace.swap_databases(first, second);
+    reply.ok();
+    Ok(())
+}
+
+/// Reads the number of a database, or of none that there is.
+fn parse_index(arg: &[u8], invalid: &'static str) -> Result<i32, CommandError> {
+    let number = parse_i64(arg).ok().and_then(|number| i32::try_from(number).ok());
+    number.ok_or(CommandError::text(invalid))
+}
+
 /// The reason that a node in a cluster does not run a call in database `db`: it concerns another one. Without the prefix.
 pub fn why_not_in_cluster(command: &Command, args: Args<'_>, db: u8) -> Option<&'static str> {
     if command.names_database() {
         return Some("MOVE is not allowed in cluster mode");
+    }
+    if command.swaps_databases {
+        return Some("SWAPDB is not allowed in cluster mode");
     }
     let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
     let leaves = is_copy && CopyOptions::read(args, db).is_ok_and(|options| options.db != db);
@@ -79,6 +102,57 @@ mod tests {
         shard.expect(
             Protocol::Resp2,
             &[("HGET h f", "$1 v"), ("TTL h", ":100"), ("DBSIZE", ":1"), ("MOVE h 15", ":1"), ("DBSIZE", ":0")],
+        );
+    }
+
+    #[test]
+    fn databases_exchange_all_that_they_hold() {
+        let mut shard = Shard::new();
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("HSET h f v", ":1"),
+                ("EXPIRE h 100", ":1"),
+                ("RPUSH l a b c", ":3"),
+                ("COPY l l DB 2", ":1"),
+                ("SWAPDB x 99", "-ERR invalid first DB index"),
+                ("SWAPDB 01 1", "-ERR invalid first DB index"),
+                ("SWAPDB 3000000000 1", "-ERR invalid first DB index"),
+                ("SWAPDB 99 x", "-ERR invalid second DB index"),
+                ("SWAPDB 0 16", "-ERR DB index is out of range"),
+                ("SWAPDB -1 0", "-ERR DB index is out of range"),
+                ("SWAPDB 0 0", "+OK"),
+                ("DBSIZE", ":2"),
+                ("SWAPDB 0 1", "+OK"),
+                ("DBSIZE", ":0"),
+                ("EXISTS h l", ":0"),
+                ("SET s v", "+OK"),
+                ("MOVE s 1", ":1"),
+                ("SWAPDB 2 0", "+OK"),
+                ("LRANGE l 0 -1", "*3 $1 a $1 b $1 c"),
+                ("RENAME l m", "+OK"),
+                ("FLUSHDB", "+OK"),
+                ("DBSIZE", ":0"),
+            ],
+        );
+        shard.db = 1;
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("DBSIZE", ":3"),
+                ("HGET h f", "$1 v"),
+                ("TTL h", ":100"),
+                ("GET s", "$1 v"),
+                ("LINDEX l 2", "$1 c"),
+                ("SWAPDB 1 0", "+OK"),
+                ("DBSIZE", ":0"),
+                ("SWAPDB 1 0", "+OK"),
+                ("DBSIZE", ":3"),
+                ("FLUSHALL", "+OK"),
+                ("DBSIZE", ":0"),
+                ("SET s w", "+OK"),
+                ("DBSIZE", ":1"),
+            ],
         );
     }
 }

@@ -174,3 +174,21 @@ pub static RESTORE_ASKING: Facts = Facts {
     ],
     ..Facts::BLANK
 };
+
+/// `SWAPDB`.
+pub static SWAPDB: Facts = Facts {
+    name: "swapdb",
+    arity: 3,
+    flags: Flags::WRITE.and(Flags::FAST),
+    keys: (0, 0, 0),
+    categories: &["@keyspace", "@write", "@fast", "@dangerous"],
+    group: Group::Server,
+    since: "4.0.0",
+    complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+    summary: "Swaps two Redis databases",
+    arguments: &[
+        Argument { name: "index1", kind: "integer", ..Argument::BLANK },
+        Argument { name: "index2", kind: "integer", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};

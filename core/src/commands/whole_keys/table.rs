@@ -1,4 +1,4 @@
-//! The commands on keys as a whole. Their ids are 1430 to 1435.
+//! The commands on keys as a whole. Their ids are 1430 to 1435, and 1560.
 
 use super::{between_databases, dump, facts, restore};
 use crate::commands::{Command, Copies, Feeds, Rows};
@@ -17,6 +17,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
         .copying(Copies::Payload)
         .feeding(TO_FIRST),
     Command::write(1433, &facts::MOVE, between_databases::r#move).copying(Copies::Key).into_database(2),
+    Command::write(1560, &facts::SWAPDB, between_databases::swapdb).reads(Rows::Keys).swapping_databases(),
 ];
 
 /// The same commands as they were when nothing of Redis 7.4 was restored: entries of then refuse it.

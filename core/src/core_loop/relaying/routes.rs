@@ -88,7 +88,9 @@ impl Core {
         if command.concerns_all_shards() {
             // Libraries of functions are each node's own, as in Redis Cluster.
             let is_of_functions = command.changes_functions.is_some() || command.is_of_functions;
-            return if is_of_functions { Course::Own } else { Course::AllGroups };
+            // Here it is refused: there is one database.
+            let is_own = is_of_functions || command.swaps_databases;
+            return if is_own { Course::Own } else { Course::AllGroups };
         }
         let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
         let Some(slot) = slots.next() else {

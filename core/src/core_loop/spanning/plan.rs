@@ -37,7 +37,7 @@ impl Core {
         if router.is_whole() || self.routing.cluster.is_some() {
             return false;
         }
-        if command.changes_functions.is_some() {
+        if command.changes_functions.is_some() || command.swaps_databases {
             return router.first_shard().is_some();
         }
         if !may_span(command) {
@@ -110,7 +110,10 @@ impl Core {
         if has_pairs && args.len().is_multiple_of(2) {
             return Err(CommandError::wrong_argument_count(command.name()));
         }
-        if matches!(command.scatter, Scatter::Split { .. }) {
+        if command.swaps_databases {
+            run_on_nothing(run, args, &mut Reply::new(&mut Vec::new(), at.0))?;
+        }
+        if matches!(command.scatter, Scatter::Split { .. } | Scatter::AllShards { .. }) {
             return self.plan_members([encode()].iter().map(Vec::as_slice), (at.0, now_ms), false);
         }
         if !matches!(command.over_shards, OverShards::Carried | OverShards::IfNone) {

@@ -513,14 +513,14 @@ fn decode<'a>(request: &'a [u8], args: &mut ArgList<'a>) -> Option<(RequestHeade
     Some((header, command))
 }
 
-/// The rows that a read may need: those of the keys that its arguments name.
-fn ranges(request: &[u8]) -> Vec<RowRange> {
+/// The rows that a read may need: those of the keys that its arguments name, where their database is at the moment.
+fn ranges(store: &Store, request: &[u8]) -> Vec<RowRange> {
     let mut args = ArgList::new();
     let Some((header, command)) = decode(request, &mut args) else { return Vec::new() };
     let args: Args<'_> = &args;
     let with_elements = !reads_only_metadata(command, args);
     let keys = command.keys(args).filter_map(|position| args.get(position));
-    keys.flat_map(|key| rows_of_key(header.db, key, with_elements)).collect()
+    keys.flat_map(|key| rows_of_key(store.counters(), header.db, key, with_elements)).collect()
 }
 
 /// Returns whether `request` is a read that names the keys whose rows it needs.
@@ -543,7 +543,7 @@ impl ShardMachine {
         let reservation = Reservation::impatient(&views.budget);
         let (bounds, told) = (self.bounds, self.scratch.told());
         let job = || Job { request: request.to_vec(), now_ms, bounds, reservation, told };
-        views.defer(&self.store, origin, || ranges(request), job)
+        views.defer(&self.store, origin, || ranges(&self.store, request), job)
     }
 
     /// Takes the core's next step for its views. Replies for whom there is no room wait.
@@ -680,7 +680,7 @@ impl Shard {
                 views.waiting.push_front(client);
                 return;
             }
-            let ranges = ranges(&request.bytes);
+            let ranges = ranges(store, &request.bytes);
             let reservation = Reservation::patient(&views.budget);
             let told = scratch.told();
             let job = || Job { request: request.bytes.clone(), now_ms, bounds: *bounds, reservation, told };
