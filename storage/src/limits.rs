@@ -251,6 +251,6 @@ pub(crate) const TRACKED_CHANGES_BYTES_MAX: usize = 16 << 20;
 /// Keys that are looked through at once for clients that are gone: some fifty microseconds.
 pub(crate) const TRACKED_SWEEP_KEYS: usize = 1024;
 
-/// Watched keys that are looked for when databases are swapped; more are taken to be there. A look that asks RocksDB's caches takes
-/// a microsecond or two, and a core is not to stand still for half a millisecond.
+/// Watched keys that are looked for when databases are swapped, in one entry; more are taken to be there. A look that asks
+/// RocksDB's caches takes a microsecond or two, and a core is not to stand still for half a millisecond.
 pub(crate) const WATCHED_LOOKS_MAX: usize = 128;

@@ -1,8 +1,8 @@
 //! The databases that this process has open.
 //!
-//! RocksDB refuses to open a database twice, but only once it has moved the files of its diary and removed the oldest of them: so does
-//! the one that is being closed at that moment, and whichever comes second fails because they are gone. Whoever is to open a database
-//! that may be open still asks here first.
+//! RocksDB refuses to open a database twice, but only once it has moved the files of its diary and removed the oldest of them: so
+//! does the one that is being closed at that moment, and whichever comes second fails because they are gone. Whoever is to open a
+//! database that may be open still asks here first.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// The right to open the database in a directory: one in this process has it, until it is dropped. To be dropped behind the database.
+/// The right to open the database in a directory: one in this process has it, until it is dropped, behind the database.
 #[derive(Debug)]
 pub(crate) struct OpenPath(PathBuf);
 

@@ -89,6 +89,17 @@ impl Counters {
         self.deadlines.swap(first, second);
         self.deadline_sums.swap(first, second);
     }
+
+    /// Counts from `now` on what was counted from `before` on: others have changed other keys meanwhile.
+    pub(crate) fn go_on_from(&mut self, before: &Counters, now: &Counters) {
+        for db in 0..DATABASE_COUNT {
+            let moved = |counted: u64, before: u64, now: u64| now.wrapping_add(counted.wrapping_sub(before));
+            self.keys[db] = moved(self.keys[db], before.keys[db], now.keys[db]);
+            self.deadlines[db] = moved(self.deadlines[db], before.deadlines[db], now.deadlines[db]);
+            let sum = self.deadline_sums[db].wrapping_sub(before.deadline_sums[db]);
+            self.deadline_sums[db] = now.deadline_sums[db].wrapping_add(sum);
+        }
+    }
 }
 
 /// Takes each row's key and value of a scan, and says whether to go on.

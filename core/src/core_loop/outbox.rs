@@ -402,7 +402,11 @@ mod tests {
             // The third one finds no room, and the next would: the other core has fetched something meanwhile.
             let mut send = |_, number| {
                 tries += 1;
-                if tries == 3 { Err(number) } else { Ok(sent.push(number)) }
+                if tries == 3 {
+                    return Err(number);
+                }
+                sent.push(number);
+                Ok(())
             };
             assert_eq!(send_in_order(&mut waiting, mailboxes, &mut send), 4);
             assert_eq!(waiting, [(SELF, 2), (SELF, 4)]);

@@ -47,7 +47,7 @@ impl Claim {
         self.take_unless(OVERDUE | ENDED)
     }
 
-    /// Takes it for what the keys have when they are first looked at for the client, who gets that also if its time is over by then.
+    /// Takes it for what the keys have when they are first looked at for the client, who gets that also if its time is over.
     pub fn take_at_first_look(&self) -> Claimed {
         self.take_unless(ENDED)
     }

@@ -219,7 +219,8 @@ impl Shard {
                 let mut machine = self.machine.borrow_mut();
                 let watched = machine.store.watched_mut();
                 let mut keys = command.keys(&args).peekable();
-                if !is_whole || keys.peek().is_none() {
+                // A script may change others than it has declared.
+                if !is_whole || command.is_undoable || keys.peek().is_none() {
                     return watched.expect_changes();
                 }
                 keys.for_each(|position| watched.expect_change(args[position]));

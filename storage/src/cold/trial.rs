@@ -19,6 +19,8 @@ pub struct Trial<'a> {
     rows: &'a dyn Rows,
     changed: Memtable,
     counters: Counters,
+    /// The counters below, on which its own build.
+    below: Counters,
     bytes_left: Cell<usize>,
     work: Cell<u64>,
     /// True if bytes count for what is kept of them.
@@ -29,6 +31,8 @@ pub struct Trial<'a> {
 pub struct Changes {
     pub(crate) rows: Memtable,
     pub(crate) counters: Counters,
+    /// Those that they were made of.
+    below: Counters,
 }
 
 impl Changes {
@@ -59,7 +63,8 @@ impl<'a> Trial<'a> {
     pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Trial<'a> {
         let bytes_left = Cell::new(bytes_max);
         let (changed, counters, work) = (Memtable::default(), rows.counters().clone(), Cell::new(0));
-        Trial { rows, changed, counters, bytes_left, work, counts_kept: false }
+        let below = counters.clone();
+        Trial { rows, changed, counters, below, bytes_left, work, counts_kept: false }
     }
 
     /// The same trial, on which bytes count for what is kept: of a row that is looked for a few, of one that is changed again those
@@ -71,11 +76,13 @@ impl<'a> Trial<'a> {
     }
 
     /// A trial on `rows` that goes on with changes which were made on trial before, and may read and write about `bytes_max` more.
-    /// Nobody has changed meanwhile what they were made of.
+    /// Nobody has changed meanwhile the keys that they were made of. Others may have been: they are counted as they are now.
     pub fn going_on(rows: &'a dyn Rows, changes: Changes, bytes_max: usize) -> Trial<'a> {
-        let Changes { rows: changed, counters } = changes;
+        let Changes { rows: changed, mut counters, mut below } = changes;
+        counters.go_on_from(&below, rows.counters());
+        below.clone_from(rows.counters());
         let bytes_left = Cell::new(bytes_max);
-        Trial { rows, changed, counters, bytes_left, work: Cell::new(0), counts_kept: false }
+        Trial { rows, changed, counters, below, bytes_left, work: Cell::new(0), counts_kept: false }
     }
 
     /// Bytes that it may still read and write, about.
@@ -86,7 +93,7 @@ impl<'a> Trial<'a> {
     /// Returns the changes; `None` if they were too many: then some are missing.
     pub fn into_changes(self) -> Option<Changes> {
         self.check().ok()?;
-        Some(Changes { rows: self.changed, counters: self.counters })
+        Some(Changes { rows: self.changed, counters: self.counters, below: self.below })
     }
 
     fn use_up(&self, row: &[u8], value: &[u8], work: u64) {
@@ -349,6 +356,31 @@ mod tests {
         let changes = trial.into_changes().unwrap();
         changes.make_on(&mut rows);
         assert_eq!((rows.get(b"b").unwrap().is_none(), rows.get(b"c").unwrap().is_some()), (true, true));
+    }
+
+    #[test]
+    fn it_counts_what_others_have_done_to_other_keys_meanwhile() {
+        let mut rows = MemoryRows::default();
+        rows.counters_mut().keys[5] = 1;
+        let mut trial = Trial::new(&rows, 1000);
+        trial.counters_mut().keys[5] += 1;
+        trial.counters_mut().deadlines[5] += 1;
+        trial.counters_mut().deadline_sums[5] += 70;
+        trial.counters_mut().keys[6] += 1;
+        let changes = trial.into_changes().unwrap();
+        // Others make two keys, and take the one away that was there.
+        rows.counters_mut().keys[5] = 2;
+        rows.counters_mut().deadlines[5] = 1;
+        rows.counters_mut().deadline_sums[5] = 30;
+        let mut trial = Trial::going_on(&rows, changes, 1000);
+        let of = |trial: &Trial<'_>| {
+            let counters = trial.counters();
+            (counters.keys[5], counters.deadlines[5], counters.deadline_sums[5], counters.keys[6])
+        };
+        assert_eq!(of(&trial), (3, 2, 100, 1));
+        trial.counters_mut().keys[5] -= 3;
+        let changes = trial.into_changes().unwrap();
+        assert_eq!(of(&Trial::going_on(&rows, changes, 1000)), (0, 2, 100, 1));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Counting {
     pub root_bytes_max: usize,
     /// Bytes of a separator: between order rows that differ only behind, no block begins.
     pub separator_bytes_max: usize,
-    /// What is not larger than its bound by this is joined with a neighbor, if both fit into half of it.
+    /// The part of its bound at which something is joined with a neighbor, if both fit into half of it.
     pub sparse_share: usize,
     /// Blocks that a command cuts from what no tree has counted yet.
     pub blocks_cut_max: usize,

@@ -1,4 +1,4 @@
-//! Where the children of a node of a rank tree (`rank_tree.rs`) begin, and which nodes they are.
+//! The places where the children of a node of a rank tree (`rank_tree.rs`) begin, and the nodes that they are.
 //!
 //! ```text
 //! bounds    [separators u16][end u16]*[separator …]*[child u32]*

@@ -1,4 +1,4 @@
-//! How many order rows lie below each child of a node of a rank tree (`rank_tree.rs`).
+//! The numbers of order rows below each child of a node of a rank tree (`rank_tree.rs`).
 //!
 //! ```text
 //! counts    [width u8, 1 to 8][count, width bytes BE]*     one for each child, all as wide as the widest once needed

@@ -36,7 +36,7 @@ static NARROW: Packing =
     Packing { counting: Counting { children_max: 9, bounds_bytes_max: 40, ..SMALL }, ..Packing::NONE };
 /// Separators so short that many blocks cannot be cut.
 static UNCUTTABLE: Packing = Packing { counting: Counting { separator_bytes_max: 9, ..SMALL }, ..Packing::NONE };
-/// What is small is in one row.
+/// Small sets are in one row.
 static PACKED: Packing = Packing {
     sorted_set_members_max: 3,
     string_bytes_max: 64,
@@ -77,7 +77,7 @@ enum Step {
     Carry,
     Rename,
     Delete,
-    /// Whether entries make trees from here on.
+    /// True if entries make trees from here on.
     Count(bool),
 }
 
@@ -483,8 +483,8 @@ fn commands_of_many_members_build_as_fast_as_they_add() {
 
 #[test]
 fn a_queue_and_a_series_keep_their_trees_small() {
-    for kind in 0..KINDS.len() {
-        let mut shard = Shard::packing(KINDS[kind]);
+    for (kind, packing) in KINDS.iter().enumerate() {
+        let mut shard = Shard::packing(packing);
         let mut model = Model::default();
         for number in 0..600u16 {
             let pair = (number.to_be_bytes().to_vec(), f64::from(number));
@@ -492,10 +492,10 @@ fn a_queue_and_a_series_keep_their_trees_small() {
             if number >= 60 {
                 take(&mut shard, &mut model, Step::Pop(ScoreEnd::Lowest, 1), kind);
             }
-            let height = check(&mut shard, b"k", &model, &KINDS[kind].counting);
+            let height = check(&mut shard, b"k", &model, &packing.counting);
             assert!(height <= 6, "{kind}: {height} levels for {} members", model.scores.len());
         }
         take(&mut shard, &mut model, Step::RemoveRanks(0, 59), kind);
-        check(&mut shard, b"k", &model, &KINDS[kind].counting);
+        check(&mut shard, b"k", &model, &packing.counting);
     }
 }

@@ -1,4 +1,4 @@
-//! What ranks and counts cost, in rows.
+//! The cost of ranks and counts, in rows.
 
 use std::ops::ControlFlow;
 
@@ -64,7 +64,7 @@ fn member(number: u64) -> Vec<u8> {
     format!("member:{number:08}").into_bytes()
 }
 
-/// What so many commands cost together, and the dearest one.
+/// The cost of so many commands together, and of the dearest one.
 fn sum(prices: impl Iterator<Item = Price>) -> (Price, Price) {
     let none = Price { reads: 0, changes: 0 };
     prices.fold((none, none), |(all, most), price| {

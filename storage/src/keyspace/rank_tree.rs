@@ -50,12 +50,12 @@ pub(super) struct RankTree {
     pub(super) is_building: bool,
     next: u32,
     pub(super) root: Counts,
-    /// What was changed of nodes, or is about to be.
+    /// Nodes that were changed, or are about to be.
     nodes: BTreeMap<u32, Node>,
     gone: Vec<u32>,
 }
 
-/// What is in hand of a node. The root's counts are not here.
+/// The parts of a node that are in hand. The root's counts are not here.
 #[derive(Debug, Default)]
 struct Node {
     counts: Option<Counts>,
@@ -78,9 +78,9 @@ pub(super) struct Descent {
     pub(super) before: u64,
     /// Order rows in it.
     pub(super) count: u64,
-    /// What it begins at; empty for the first one.
+    /// The place where it begins; empty for the first one.
     pub(super) lower: RowKey,
-    /// What the next one begins at.
+    /// The place where the next one begins.
     pub(super) upper: Option<RowKey>,
 }
 
@@ -96,7 +96,7 @@ impl Descent {
     }
 }
 
-/// What is looked for in a tree.
+/// The place that is looked for in a tree.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Target<'a> {
     /// The block of an order row at this place.
@@ -110,7 +110,7 @@ pub(super) enum Target<'a> {
 /// A block that becomes two.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cut {
-    /// What the right one begins at.
+    /// The place where the right one begins.
     pub(super) separator: RowKey,
     /// Order rows of the left one.
     pub(super) left: u64,
@@ -412,11 +412,12 @@ impl RankTree {
                 0 => lower.clone(),
                 _ => bounds.separator(index - 1).to_vec(),
             });
-            let children = lowers.zip(counts.each()).enumerate();
+            let children = lowers.zip(counts.each());
             if level == 1 {
-                blocks.extend(children.map(|(_, block)| block));
+                blocks.extend(children);
             } else {
                 let below: Vec<_> = children
+                    .enumerate()
                     .map(|(index, (lower, count))| (bounds.child(index).unwrap(), level - 1, lower, count))
                     .collect();
                 todo.extend(below.into_iter().rev());

@@ -122,7 +122,7 @@ impl SortedRows {
         self.ranks.is_some() && rows > keyspace.packing().counting.block_rows_max
     }
 
-    /// What is left of `from..to` behind the first `skip` order rows in `direction`, and how many of them are still to be skipped
+    /// The rest of `from..to` behind the first `skip` order rows in `direction`, and how many of them are still to be skipped
     /// there; `None` if nothing is.
     ///
     /// # Errors
@@ -333,7 +333,7 @@ impl SortedRows {
         if found.count > counting.block_rows_max { self.plan_cuts(keyspace, &found).map(drop) } else { Ok(()) }
     }
 
-    /// How a block becomes two before a row is put at `place`; `None` if it has room, or no place to be cut at.
+    /// The cut by which a block becomes two before a row is put at `place`; `None` if it has room, or no place to be cut at.
     fn plan_split(
         &self,
         keyspace: &Keyspace<'_>,

@@ -314,7 +314,7 @@ impl SortedRows {
         Ok(count)
     }
 
-    /// Where the order rows between `min` and `max` are, if all members have this score; `None` if there are none.
+    /// The range of the order rows between `min` and `max`, if all members have this score; `None` if there are none.
     fn lex_bounds(&self, score: f64, min: LexBound<'_>, max: LexBound<'_>) -> Option<(RowKey, RowKey)> {
         let (mut from, mut to) = (self.order_start(), self.order_end());
         let order = |member: &[u8]| order_element(score, member);
@@ -462,7 +462,9 @@ fn bound_above(order: &[u8]) -> Vec<u8> {
 }
 
 /// The fields' parts: the rows removed, the two bounds, and the tree, of which nothing is there if there is none.
-fn read_fields(fields: &[u8]) -> Option<(Removed, [&[u8]; 2], &[u8])> {
+type FieldParts<'a> = (Removed, [&'a [u8]; 2], &'a [u8]);
+
+fn read_fields(fields: &[u8]) -> Option<FieldParts<'_>> {
     let (removed, rest) = Removed::read(fields)?;
     let (lowest, rest) = read_bound(rest)?;
     let (highest, tree) = read_bound(rest)?;

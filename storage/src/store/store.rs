@@ -158,6 +158,7 @@ impl Store {
             self.applied.index
         );
         self.is_mid_entry = false;
+        self.watched.end_entry();
         self.applied.index = index;
         self.applied.log_id.clear();
         self.applied.log_id.extend_from_slice(log_id);

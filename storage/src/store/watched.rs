@@ -20,6 +20,8 @@ pub struct WatchedKeys {
     /// The number of the batch that is being collected, and whether it has a write.
     open_batch: u64,
     open_has_writes: Cell<bool>,
+    /// Keys that were looked for by the entry that is being applied.
+    looks: usize,
 }
 
 /// A watch of one key in one database.
@@ -146,15 +148,19 @@ impl WatchedKeys {
         changed.into_iter().for_each(|watch| self.note_change(watch));
     }
 
+    /// Takes note that an entry ends.
+    pub(super) fn end_entry(&mut self) {
+        self.looks = 0;
+    }
+
     /// Takes note that the databases of which `is_other` says so have the keys of others now. A key that was there has changed, and
-    /// so has one that was not if it `may_be` there now: that is asked for some, and taken for granted of more.
+    /// so has one that was not if it `may_be` there now: that is asked for some in an entry, and taken for granted of more.
     pub(super) fn note_exchange(&mut self, is_other: impl Fn(u8) -> bool, may_be: impl Fn(u8, &[u8]) -> bool) {
-        let mut looks_left = WATCHED_LOOKS_MAX;
         let mut changed: Vec<u64> = Vec::new();
         for (key, watchers) in &self.by_key {
             for watcher in watchers.iter().filter(|watcher| is_other(watcher.db)) {
-                let is_looked_for = !watcher.exists && looks_left > 0;
-                looks_left -= usize::from(is_looked_for);
+                let is_looked_for = !watcher.exists && self.looks < WATCHED_LOOKS_MAX;
+                self.looks += usize::from(is_looked_for);
                 if !is_looked_for || may_be(watcher.db, key) {
                     changed.push(watcher.watch);
                 }

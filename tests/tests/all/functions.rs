@@ -7,6 +7,7 @@ use basalt_tests::{Client, DEADLINE, NodeOptions, RedisServer, Reply, eventually
 
 use crate::alone::Alone;
 use crate::nodes::{addresses, create, free_ports, options_at, wait_for};
+use crate::spanning::assert_nothing_is_left;
 
 /// A library whose functions have all that is asked of them here.
 const LIBRARY: &str = "#!lua name=lib
@@ -439,6 +440,8 @@ fn functions_that_say_that_they_only_read_are_no_writes() {
             client = node.client();
             keys.iter().for_each(|key| drop(client.call_patiently(["SET", key, key])));
         }
+        // What was decided of the library is settled by then, which is a write.
+        assert_nothing_is_left(&node);
         let before = batches(&mut client);
         for key in &keys {
             assert_eq!(client.call(["FCALL", "Look", "1", key]), Reply::bulk(key));

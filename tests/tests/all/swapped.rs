@@ -1,6 +1,7 @@
 //! SWAPDB: as in Redis, seen in all shards of a node or in none, and so after a crash.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -483,13 +484,18 @@ fn live(node: &mut Node, seed: u64, order: &[Vec<String>; 2]) -> [Vec<String>; 2
             });
         }
         let enough = 20 + seed % 50;
-        eventually("databases are swapped", DEADLINE, || match done.load(Ordering::Relaxed) {
-            count if count < enough || looks.load(Ordering::Relaxed) == 0 => Err(count),
-            _ => Ok(()),
-        });
+        let are_enough = catch_unwind(AssertUnwindSafe(|| {
+            eventually("databases are swapped", DEADLINE, || match done.load(Ordering::Relaxed) {
+                count if count < enough || looks.load(Ordering::Relaxed) == 0 => Err(count),
+                _ => Ok(()),
+            });
+        }));
+        // In any case: the others end with the node, and the test with them.
         node.kill();
         is_over.store(true, Ordering::Relaxed);
-        swapper.join().expect("it ends with the node")
+        let after = swapper.join().expect("it ends with the node");
+        are_enough.unwrap_or_else(|why| resume_unwind(why));
+        after
     });
     node.kill_9();
     after
@@ -515,4 +521,44 @@ fn all_shards_have_swapped_or_none_when_the_node_is_killed() {
     node.stop_written();
     drop(node);
     assert_eq!(names(&mut options.start().client()), Some(found));
+}
+
+/// Fills databases and empties the one that is there, and says how often it did.
+fn empty(mut client: Client, swaps: &AtomicU64) -> u64 {
+    for round in 0.. {
+        if round >= 100 && swaps.load(Ordering::Relaxed) >= 100 {
+            return round;
+        }
+        for name in ["a", "b"] {
+            let marks = (0..MARKS).map(|number| format!("SET mark:{number} {name}"));
+            let lines: Vec<String> = ["MULTI".to_owned()].into_iter().chain(marks).chain(["EXEC".to_owned()]).collect();
+            let replies = client.pipeline(lines.iter().map(|line| line.split(' ').collect::<Vec<_>>()));
+            assert!(matches!(replies.last(), Some(Reply::Array(_))), "{replies:?}");
+        }
+        assert_eq!(client.ask(if round % 10 == 9 { "FLUSHALL" } else { "FLUSHDB" }), Reply::ok());
+        let lines = ["MULTI", "DBSIZE", "SELECT 1", "DBSIZE", "SELECT 0", "EXEC"];
+        let replies = client.pipeline(lines.map(|line| line.split(' ').collect::<Vec<_>>()));
+        let Some(Reply::Array(found)) = replies.last() else { panic!("{replies:?}") };
+        let (none, all) = (Reply::Integer(0), Reply::Integer(MARKS as i64));
+        let counts = [&found[0], &found[2]];
+        assert!(counts.contains(&&none) && counts.iter().all(|&count| *count == none || *count == all), "{counts:?}");
+    }
+    unreachable!("it ends when there were enough")
+}
+
+/// A database that is emptied while it is swapped is the one or the other, in all shards.
+#[test]
+fn what_is_emptied_beside_swaps_is_one_database_whole() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let node = NodeOptions::new(temporary.path().join("data")).set("--shards", "4").set("--cores", "2").start();
+    let swaps = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (mut swapper, client, swaps) = (node.client(), node.client(), &swaps);
+        let emptied = scope.spawn(move || empty(client, swaps));
+        while !emptied.is_finished() {
+            assert_eq!(swapper.ask("SWAPDB 0 1"), Reply::ok());
+            swaps.fetch_add(1, Ordering::Relaxed);
+        }
+        assert!(emptied.join().expect("no database was emptied in half") >= 100);
+    });
 }

@@ -37,7 +37,9 @@ impl Core {
         if router.is_whole() || self.routing.cluster.is_some() {
             return false;
         }
-        if command.changes_functions.is_some() || command.swaps_databases {
+        // Seen in all shards or in none: a database that is emptied while it is swapped is the one or the other.
+        let is_flush = matches!(command.scatter, Scatter::AllShards { merge: Merge::Ok });
+        if command.changes_functions.is_some() || command.swaps_databases || is_flush {
             return router.first_shard().is_some();
         }
         if !may_span(command) {
@@ -110,7 +112,7 @@ impl Core {
         if has_pairs && args.len().is_multiple_of(2) {
             return Err(CommandError::wrong_argument_count(command.name()));
         }
-        if command.swaps_databases {
+        if matches!(command.scatter, Scatter::AllShards { .. }) {
             run_on_nothing(run, args, &mut Reply::new(&mut Vec::new(), at.0))?;
         }
         if matches!(command.scatter, Scatter::Split { .. } | Scatter::AllShards { .. }) {

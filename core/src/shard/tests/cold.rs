@@ -372,7 +372,7 @@ fn reads_wait_for_a_view_while_the_copies_of_others_take_much_and_entries_go_wit
     });
 }
 
-/// What a write of a sorted set with a tree of counts reads of the tree is in memory before it joins a batch, so nothing behind it
+/// Rows of the tree of counts that a write of a sorted set reads are in memory before it joins a batch, so nothing behind it
 /// waits while it is applied.
 #[test]
 fn what_writes_of_a_large_sorted_set_count_is_looked_for_before_they_join_a_batch() {

@@ -11,6 +11,11 @@ const ENDLESS: &str = "while true do end";
 
 /// A script as a core sends it to its shard.
 pub(super) fn script(id: u16, text: &str) -> Vec<u8> {
+    script_of(id, text, &[])
+}
+
+/// The same with keys that it declares.
+pub(super) fn script_of(id: u16, text: &str, keys: &[&str]) -> Vec<u8> {
     let terms = Terms {
         is_read_only: id == STEP_SCRIPT_RO,
         in_cluster: false,
@@ -22,7 +27,10 @@ pub(super) fn script(id: u16, text: &str) -> Vec<u8> {
     };
     let header = RequestHeader { seed: Some(1), ..RequestHeader::new(Protocol::Resp2, 0, id) };
     let (mut bytes, terms) = (Vec::new(), terms.encode());
-    request::encode(&mut bytes, header, [&terms[..], text.as_bytes(), b"0"].into_iter());
+    let count = keys.len().to_string();
+    let args = [&terms[..], text.as_bytes(), count.as_bytes()].into_iter().chain(keys.iter().map(|key| key.as_bytes()));
+    let args: Vec<&[u8]> = args.collect();
+    request::encode(&mut bytes, header, args.into_iter());
     bytes
 }
 

@@ -3,8 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::scripts::script_of;
 use super::*;
-use crate::commands::table::{STEP_UNWATCH, STEP_WATCH};
+use crate::commands::table::{STEP_SCRIPT, STEP_UNWATCH, STEP_WATCH};
 use crate::entry::transaction::fill_in;
 
 const NULL: &str = "*-1\r\n";
@@ -134,8 +135,17 @@ fn what_is_watched_and_changed_meanwhile_keeps_a_transaction_from_being_executed
 
 #[test]
 fn a_write_on_its_way_to_a_watched_key_is_waited_for_and_no_other() {
-    for (change, is_change) in [(&["INCR", "k"][..], true), (&["SETNX", "k", "5"], false), (&["FLUSHDB"], true)] {
+    // A script may change more than it has declared.
+    let declares_another = script_of(STEP_SCRIPT, "return redis.call('INCR', 'k')", &["other"]);
+    let changes = [
+        (command(&["INCR", "k"]), true, false),
+        (command(&["SETNX", "k", "5"]), false, false),
+        (command(&["FLUSHDB"]), true, true),
+        (declares_another, true, true),
+    ];
+    for (change, is_change, is_of_all) in changes {
         for is_proposed in [false, true] {
+            let change = change.clone();
             with_shard(log_options(), |mut shard| async move {
                 let mut host = Host::default();
                 shard.submit(of(1, 1), Mode::Write, &command(&["SET", "k", "1"]), 1, &mut host);
@@ -143,7 +153,7 @@ fn a_write_on_its_way_to_a_watched_key_is_waited_for_and_no_other() {
                 shard.submit(of(1, 2), Mode::Read, &watch(9, &["k"]), 1, &mut host);
                 shard.submit(of(3, 3), Mode::Read, &watch(10, &["other"]), 1, &mut host);
                 // One that is there when the batch is empty waits for nothing in it.
-                shard.submit(of(2, 4), Mode::Write, &command(change), 1, &mut host);
+                shard.submit(of(2, 4), Mode::Write, &change, 1, &mut host);
                 if is_proposed {
                     shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
                     shard.submit(of(2, 5), Mode::Write, &command(&["SET", "else", "1"]), 1, &mut host);
@@ -151,14 +161,13 @@ fn a_write_on_its_way_to_a_watched_key_is_waited_for_and_no_other() {
                 shard.submit(of(1, 6), Mode::Guarded, &guarded(9, &[&["SET", "done", "1"]]), 1, &mut host);
                 assert_eq!((shard.guarded.len(), reply(&host, 6)), (1, None), "nobody knows yet");
                 assert!(shard.is_busy());
-                let is_of_all = change == ["FLUSHDB"];
                 if !is_of_all && is_proposed {
                     shard.submit(of(3, 7), Mode::Guarded, &guarded(10, &[&["INCR", "n"]]), 1, &mut host);
                     assert_eq!(shard.guarded.len(), 1, "the other's key is not concerned");
                 }
                 shard.settle(&mut host).await;
                 let expected = if is_change { NULL } else { "*1\r\n+OK\r\n" };
-                assert_eq!(reply(&host, 6), Some(expected), "{change:?}");
+                assert_eq!(reply(&host, 6), Some(expected), "{}", String::from_utf8_lossy(&change));
                 assert!(shard.guarded.is_empty() && shard.parking.waiting == Waiting::default());
             });
         }

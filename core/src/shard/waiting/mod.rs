@@ -176,8 +176,8 @@ impl Shard {
 
     /// Has a client wait no more whose claim has ended. If something is being taken for it, it leaves with what comes of that.
     pub fn end_wait(&mut self, origin: Origin, host: &mut impl ShardHost) {
-        // Not if it is another's by now, of whose predecessor this is said. One whose time is over, and whose core was told that there
-        // is something to move, leaves when that says what has come of it.
+        // Not if it is another's by now, of whose predecessor this is said. One whose time is over, and whose core was told that
+        // there is something to move, leaves when that says what has come of it.
         let may_leave = |waiter: &Waiter| match waiter.stage {
             Stage::Waiting => waiter.claim.has_ended(),
             Stage::Trying | Stage::Taking => waiter.moves() && waiter.claim.gets_nothing(),
@@ -244,8 +244,8 @@ impl Shard {
             };
             let chosen = match elements {
                 Elements::None(_) => Vec::new(),
-                Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, &may)],
-                Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, &may)).into(),
+                Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
+                Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
             };
             // Behind those who have waited longer.
             let untried = waiters.take_untried(&key, is_other, most, may);

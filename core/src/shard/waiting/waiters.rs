@@ -237,9 +237,9 @@ impl Waiters {
         }
     }
 
-    /// Notes that `key` is looked at, and holds what `is_other` than some type. Gives `most` of those for whom that is the first time
-    /// and who wait for elements of such a type: as anybody who comes now, they are to hear of that. Those for whom nothing `may` be
-    /// taken now are passed over.
+    /// Notes that `key` is looked at, and holds what `is_other` than some type. Gives `most` of those for whom that is the first
+    /// time and who wait for elements of such a type: as anybody who comes now, they are to hear of that. Those for whom nothing
+    /// `may` be taken now are passed over.
     pub(super) fn take_untried(
         &mut self,
         key: &WatchedKey,
