@@ -73,7 +73,7 @@ cluster: deps-test ## Builds and runs three nodes as a cluster on ports 7001 to 
 check: deps-test fmt-check source lint doc ## Checks format, widths, who uses whom, lints and docs: what a commit has to pass
 
 test: check ## All of that, then runs every test
-	$(CARGO) test $(BUILD)
+	$(CARGO) test $(BUILD) --no-fail-fast
 
 quick: deps-quick ## Builds and tests without optimizing across crates (P=basalt-storage for one crate, T=memtable for what matches)
 	$(CARGO) build $(QUICK) --workspace --bin basalt
