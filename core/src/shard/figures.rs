@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use basalt_lua::FunctionFlags;
 use basalt_raft::{Member, NodeId, Role};
 use basalt_storage::keyspace::{function_names, function_totals, session_count};
-use basalt_storage::{DATABASE_COUNT, Rows, Store};
+use basalt_storage::{DATABASE_COUNT, Error, Rows, Store};
 
 use super::Shard;
+use crate::ids::ShardId;
 use crate::limits;
 use crate::node::{Follower, ShardStats};
 
@@ -112,7 +113,7 @@ impl Shard {
     }
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
-    pub(super) fn publish_disk(&self) {
+    pub(super) fn publish_disk(&self, now_ms: u64) {
         let (stats, log) = (&self.server.shards[self.id.index()], self.group.log_memory());
         stats.log_tail_bytes.set(log.tail_bytes);
         stats.log_segments_bytes.set(log.segments_bytes);
@@ -120,10 +121,19 @@ impl Shard {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
         }
-        match session_count(&self.machine.borrow().store) {
-            Ok(count) => stats.once_sessions.set(count),
-            Err(error) => tracing::debug!(shard = self.id.0, %error, "the number of sessions is unknown"),
+        // A row that was changed since it was published last is in memory. Nobody is to wait for one that is on disk alone.
+        match self.machine.borrow_mut().reading(now_ms, |execution| session_count(&*execution.store)) {
+            Err(Error::Cold(_)) => {}
+            counted => publish_sessions(self.id, counted, stats),
         }
+    }
+}
+
+/// Publishes the number of sessions.
+pub(super) fn publish_sessions(id: ShardId, counted: basalt_storage::Result<u64>, stats: &ShardStats) {
+    match counted {
+        Ok(count) => stats.once_sessions.set(count),
+        Err(error) => tracing::debug!(shard = id.0, %error, "the number of sessions is unknown"),
     }
 }
 

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use basalt_raft::{Group, GroupHooks, GroupOptions, Reach};
-use basalt_storage::keyspace::{EventClasses, KeyCounts, KeyEvent};
+use basalt_storage::keyspace::{EventClasses, KeyCounts, KeyEvent, session_count};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdReader, DATABASE_COUNT, Rows, Store};
 
@@ -182,6 +182,7 @@ impl Shard {
         if !figures::publish_functions(&machine.borrow().store, &server.shards[id.index()]) {
             machine.borrow().scratch.note_functions_changed();
         }
+        figures::publish_sessions(id, session_count(&machine.borrow().store), &server.shards[id.index()]);
         let holding = Holding::recovered(&machine.borrow().store)?;
         machine.borrow().store.forget_disk_waits();
         if holding.left_count() > 0 {
@@ -334,7 +335,7 @@ impl Shard {
         let is_old = |measured: Instant| now.saturating_duration_since(measured) >= limits::DISK_MEASURE;
         if self.disk_measured.is_none_or(is_old) {
             self.disk_measured = Some(now);
-            self.publish_disk();
+            self.publish_disk(now_ms);
             self.publish_followers();
         }
     }
