@@ -72,6 +72,8 @@ cluster: deps-test ## Builds and runs three nodes as a cluster on ports 7001 to 
 
 check: deps-test fmt-check source lint doc ## Checks format, widths, who uses whom, lints and docs: what a commit has to pass
 
+# Tests of processes mostly wait: four at once take half the time of two, also on two cores.
+test: export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n > 4 ? n : 4)))
 test: check ## All of that, then runs every test
 	$(CARGO) test $(BUILD) --no-fail-fast
 
