@@ -113,7 +113,7 @@ impl Shard {
     }
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
-    pub(super) fn publish_disk(&self, now_ms: u64) {
+    pub(super) fn publish_disk(&self) {
         let (stats, log) = (&self.server.shards[self.id.index()], self.group.log_memory());
         stats.log_tail_bytes.set(log.tail_bytes);
         stats.log_segments_bytes.set(log.segments_bytes);
@@ -121,8 +121,11 @@ impl Shard {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
         }
-        // A row that was changed since it was published last is in memory. Nobody is to wait for one that is on disk alone.
-        match self.machine.borrow_mut().reading(now_ms, |execution| session_count(&*execution.store)) {
+        // A row that was changed since it was published last is in memory. Nobody is to wait for one that is on disk alone. Nor is
+        // the shard to show a later moment for it: the clock of one that does not lead may be wrong.
+        let mut machine = self.machine.borrow_mut();
+        let shown_ms = machine.time_ms();
+        match machine.reading(shown_ms, |execution| session_count(&*execution.store)) {
             Err(Error::Cold(_)) => {}
             counted => publish_sessions(self.id, counted, stats),
         }

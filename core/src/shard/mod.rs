@@ -335,7 +335,7 @@ impl Shard {
         let is_old = |measured: Instant| now.saturating_duration_since(measured) >= limits::DISK_MEASURE;
         if self.disk_measured.is_none_or(is_old) {
             self.disk_measured = Some(now);
-            self.publish_disk(now_ms);
+            self.publish_disk();
             self.publish_followers();
         }
     }
