@@ -19,6 +19,7 @@ mod redis_server;
 mod reply;
 mod skip;
 mod slow_link;
+mod threads;
 mod wait;
 mod workload;
 

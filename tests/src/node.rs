@@ -16,6 +16,7 @@ use nix::unistd::{Pid, geteuid};
 
 use crate::binary::basalt;
 use crate::client::Client;
+use crate::threads::threads_of;
 use crate::wait::{DEADLINE, eventually, in_some_attempt};
 
 /// The settings that a node is started with, and the programs that start it.
@@ -353,6 +354,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        let threads = if thread::panicking() { threads_of(self.pid()) } else { Vec::new() };
         // Ended already, in some tests.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -360,6 +362,7 @@ impl Drop for Node {
             let said = self.everything_said();
             let skipped = said.len().saturating_sub(100);
             eprintln!("the node on {:?} said ({skipped} lines before):\n{}", self.address, said[skipped..].join("\n"));
+            eprintln!("and its threads were:\n{}", threads.join("\n"));
         }
     }
 }
