@@ -38,7 +38,7 @@ PROGRAMS ?= $(or $(TMPDIR),/tmp)/basalt-programs-libraries
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-test deps-bench deps-quick build quick run cluster check test source bench bench-compare bench-cluster \
-	bench-failover bench-steady crash simulate \
+	bench-failover bench-steady bench-footprint crash simulate \
 	jepsen programs start stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
@@ -99,6 +99,10 @@ bench-failover: deps-test ## Kills leaders under writes and times how long their
 bench-steady: deps-test ## Loads 50 million keys for half an hour: no latency cliff (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)
 	$(RELEASE)/bench-steady $(ARGS)
+
+bench-footprint: deps-test ## Fills nodes and redis-server with 10 million keys of each type: memory and disk (ARGS=--quick to try)
+	$(CARGO) build $(BUILD)
+	$(RELEASE)/bench-footprint $(ARGS)
 
 crash: deps-test ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)

@@ -5,7 +5,6 @@
 //! What counts is each second by itself: a mean over half an hour hides ten bad seconds.
 
 mod connection;
-mod disk_usage;
 mod generator;
 mod key_order;
 mod measurement;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::disk_usage::disk_bytes;
 use super::output_files::OutputFile;
 use super::timeline::Second;
 use crate::compare::server::resident_bytes_of;
+use crate::disk_usage::disk_bytes;
 
 /// Seconds that may wait to be written down; then the load waits, which a minute's stall of this thread would show anyway.
 pub const SECONDS_QUEUED_MAX: usize = 60;

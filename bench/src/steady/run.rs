@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::time::ClockId;
 
-use super::disk_usage::disk_bytes;
 use super::generator::{Ending, Generator};
 use super::measurement::{FillFigures, Measurement};
 use super::observer::{Observer, SECONDS_QUEUED_MAX, Sample};
@@ -22,6 +21,7 @@ use crate::compare::interrupt::Interrupt;
 use crate::compare::machine::Machine;
 use crate::compare::server::Server;
 use crate::compare::table::Style;
+use crate::disk_usage::disk_bytes;
 
 /// Seconds between two lines on how far the fill is.
 const PROGRESS_EVERY: u64 = 10;
