@@ -135,7 +135,7 @@ fn config_prints_what_is_in_effect_and_starts_nothing() {
 
 #[test]
 fn the_sample_configuration_is_accepted() {
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/basalt.toml");
+    let sample = "../deploy/basalt.toml";
 
     let output = Command::new(BINARY).args(["config", "--config", sample]).output().expect("the program runs");
 

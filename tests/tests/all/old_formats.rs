@@ -120,7 +120,7 @@ struct Left {
 
 fn unpack(name: &str) -> Left {
     let temporary = tempfile::tempdir().expect("a temporary directory");
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.tar.gz"));
+    let archive = Path::new("fixtures").join(format!("{name}.tar.gz"));
     let unpacked = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(temporary.path()).status();
     assert!(unpacked.expect("tar runs").success());
     let content = fs::read_to_string(temporary.path().join("content.txt")).expect("readable");

@@ -17,9 +17,11 @@ mod widths;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the root of the repository.
+/// Returns the root of the repository: cargo runs a test in the folder of its crate. The folder that it was built in may be another
+/// clone's, where builds are kept for several.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the workspace").to_owned()
+    let folder = std::env::current_dir().expect("it was started somewhere");
+    folder.parent().expect("this crate is a folder of the workspace").to_owned()
 }
 
 /// Returns every Rust source below `folder`, in the order of its names, as paths below the root.
