@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use basalt_tests::{Client, DEADLINE, NodeOptions, RedisServer, Reply, eventually};
+use basalt_tests::{Client, DEADLINE, NodeOptions, RedisServer, Reply, eventually, in_some_attempt};
 
 use crate::alone::Alone;
 use crate::nodes::{addresses, create, free_ports, options_at, wait_for};
@@ -440,15 +440,18 @@ fn functions_that_say_that_they_only_read_are_no_writes() {
             client = node.client();
             keys.iter().for_each(|key| drop(client.call_patiently(["SET", key, key])));
         }
-        // What was decided of the library is settled by then, which is a write.
+        // What was decided of the library is settled, which is a write, and what was settled is forgotten, which is another: once.
         assert_nothing_is_left(&node);
-        let before = batches(&mut client);
-        for key in &keys {
-            assert_eq!(client.call(["FCALL", "Look", "1", key]), Reply::bulk(key));
-            assert_eq!(client.call(["FCALL_RO", "look", "1", key]), Reply::bulk(key));
-            assert!(client.call(["FCALL", "trick", "1", key]).is_error("ERR Write commands are not allowed"));
-        }
-        assert_eq!(batches(&mut client), before);
+        let before = in_some_attempt("calls that read write nothing", || {
+            let before = batches(&mut client);
+            for key in &keys {
+                assert_eq!(client.call(["FCALL", "Look", "1", key]), Reply::bulk(key));
+                assert_eq!(client.call(["FCALL_RO", "look", "1", key]), Reply::bulk(key));
+                assert!(client.call(["FCALL", "trick", "1", key]).is_error("ERR Write commands are not allowed"));
+            }
+            let after = batches(&mut client);
+            if after == before { Ok(before) } else { Err((before, after)) }
+        });
         assert_eq!(client.call(["FCALL", "put", "1", "key:0", "key:0"]), Reply::bulk("key:0"));
         assert_ne!(batches(&mut client), before);
     }
