@@ -1363,6 +1363,43 @@ pub mod relays {
     pub const CURSOR_GROUP_MAX: u64 = (1 << 18) - 1;
 }
 
+// --- core_loop: migrations -----------------------------------------------------------------------------------------------------
+
+/// The bounds of keys that are sent to other servers.
+pub mod migrations {
+    use std::time::Duration;
+
+    /// The longest time that a server may stand still if nobody says another one, as in Redis.
+    pub const TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// The same at most: keys are held as long.
+    pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+    /// Calls of MIGRATE of a node that hold keys, each of which has a thread for itself. Redis does one at a time, and nothing else.
+    pub const AT_ONCE: usize = 8;
+
+    /// Calls of a core that wait until another one is over, holding nothing, before more are refused.
+    pub const WAITING_MAX: usize = 1024;
+
+    /// Bytes of the dumps of one call: they are in memory all together. A single key may have half of it.
+    pub const BYTES_MAX: usize = super::CARRIED_BYTES_AT_ONCE;
+
+    /// Keys that a shard dumps for one call before others have their turn, if all before were small: some microseconds each.
+    pub const DUMPED_AT_ONCE: usize = 32;
+
+    /// Bytes of dumps that are made in one go at which the next ones are fewer.
+    pub const DUMPED_BYTES_WANTED: usize = 64 << 10;
+
+    /// Keys that are sent before the answers are awaited. More of those would not find room in the sockets while nobody reads them.
+    pub const SENT_AT_ONCE: usize = 256;
+
+    /// Bytes that are collected before they are sent.
+    pub const OUTPUT_BYTES: usize = 64 << 10;
+
+    /// The longest answer to a key: an error.
+    pub const ANSWER_BYTES_MAX: usize = 16 << 10;
+}
+
 // --- cluster: the map --------------------------------------------------------------------------------------------------------
 
 /// The bounds of a cluster's map.

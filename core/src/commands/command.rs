@@ -160,6 +160,8 @@ pub struct Command {
     pub changes_functions: Option<FunctionChange>,
     /// True if it has databases exchange their keys: all shards do so as one, and a node in a cluster, which has one, never.
     pub swaps_databases: bool,
+    /// True if it sends keys to another server: it waits for that one, and is run by itself alone, by a node that is in no cluster.
+    pub migrates: bool,
     /// True if it tells of the libraries of functions, which a node without shards has none of.
     pub is_of_functions: bool,
     /// True if it may end with all that it did undone, so that it always runs on trial.
@@ -338,6 +340,7 @@ impl Command {
             calls_function: false,
             changes_functions: None,
             swaps_databases: false,
+            migrates: false,
             is_of_functions: false,
             is_undoable: false,
             draws: false,
@@ -444,6 +447,11 @@ impl Command {
     pub(super) const fn swapping_databases(self) -> Command {
         let scatter = Scatter::AllShards { merge: Merge::Same };
         Command { swaps_databases: true, scatter, ..self }
+    }
+
+    /// This command, which sends keys to another server. It waits until those before it on its connection are answered.
+    pub(super) const fn migrating(self) -> Command {
+        Command { migrates: true, is_after_replies: true, ..self }
     }
 
     /// This command, which tells of the libraries of functions.

@@ -87,6 +87,13 @@ fn last_stored(args: Args<'_>, from: usize, skipped: impl Fn(&[u8]) -> Option<us
 /// The range `first..end` with a step that `spec` finds in `args`; `None` if they do not fit it.
 pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
     let start = match spec.begin {
+        // Of MIGRATE, which says there that its keys are behind a word.
+        BeginSearch::Index(3) if spec.flags.contains(&"delete") && migrated_keys_word(args).is_some() => return None,
+        BeginSearch::Keyword("KEYS", _) => {
+            let has_one = args.get(3).is_some_and(|key| !key.is_empty());
+            let first = migrated_keys_word(args).filter(|_| !has_one)? + 1;
+            return (first < args.len()).then_some((first, args.len(), 1));
+        }
         BeginSearch::Index(index) => usize::try_from(index).ok()?,
         BeginSearch::Keyword("STREAMS", _) if let Some(at) = streams_at(args) => at + 1,
         BeginSearch::Keyword(word, from) => {
@@ -131,6 +138,19 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
     (start < args.len() && end <= args.len()).then_some((start, end, step))
 }
 
+/// The position of the word before the keys of MIGRATE, if it has that: users and passwords may be called as it.
+pub(super) fn migrated_keys_word(args: Args<'_>) -> Option<usize> {
+    let mut at = 6;
+    loop {
+        at += match args.get(at)? {
+            word if word.eq_ignore_ascii_case(b"keys") => return Some(at),
+            word if word.eq_ignore_ascii_case(b"auth") => 2,
+            word if word.eq_ignore_ascii_case(b"auth2") => 3,
+            _ => 1,
+        };
+    }
+}
+
 /// The position of the word before the keys of XREAD and XREADGROUP, where a group or a consumer may be called as it. `None` if
 /// there are other options than theirs.
 fn streams_at(args: Args<'_>) -> Option<usize> {
@@ -155,8 +175,8 @@ pub fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::table::commands;
-    use crate::commands::{geo, keys, lists, sorted_sets, sorting, streams, strings};
+    use crate::commands::table::{commands, with_subcommands};
+    use crate::commands::{geo, keys, lists, sorted_sets, sorting, streams, strings, whole_keys};
 
     // A command that is not there yet: its keys are before a last word.
     const BLPOP: Facts = Facts { keys: (1, -2, 1), ..Facts::BLANK };
@@ -192,6 +212,14 @@ mod tests {
             (&sorting::facts::SORT, "SORT k STORE a STORE b", "1 5"),
             (&sorting::facts::SORT, "SORT k BY a STORE", "1"),
             (&sorting::facts::SORT_RO, "SORT_RO k BY a GET b", "1"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1", "3"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1 COPY AUTH keys", "3"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1 AUTH2 keys keys REPLACE", "3"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 AUTH keys Keys a b", "9 10"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 KEYS keys keys", "7 8"),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 KEYS", ""),
+            // It is an error.
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1 KEYS a b", ""),
             (&keys::facts::DBSIZE, "DBSIZE", ""),
             (&strings::facts::MGET, "MGET", ""),
         ] {
@@ -210,6 +238,17 @@ mod tests {
             let positions: Vec<String> =
                 KeyPositions::of(&geo::facts::GEORADIUS, &words(line)).map(|at| at.to_string()).collect();
             assert_eq!(positions.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn one_command_alone_has_keys_behind_its_word_for_them_or_in_their_place() {
+        let has_place = |spec: &KeySpec| spec.begin == BeginSearch::Index(3) && spec.flags.contains(&"delete");
+        let has_word = |spec: &KeySpec| matches!(spec.begin, BeginSearch::Keyword("KEYS", _));
+        for command in with_subcommands() {
+            let specs = command.facts.key_specs;
+            assert_eq!(specs.iter().any(has_place), command.migrates, "{}", command.name());
+            assert_eq!(specs.iter().any(has_word), command.migrates, "{}", command.name());
         }
     }
 

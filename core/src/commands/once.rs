@@ -85,6 +85,7 @@ fn why_not(command: &Command) -> Option<&'static str> {
         _ if command.id == table::ONCE => Some("it is BASALT ONCE"),
         _ if command.runs_script || command.changes_functions.is_some() => Some("it is about scripts or functions"),
         _ if command.waits.is_some() || command.waits_for_entries => Some("it may wait"),
+        _ if command.migrates => Some("it sends keys to another server"),
         _ if command.has_patterns => Some("it may read keys that it does not name"),
         _ if command.concerns_all_shards() => Some("it is on all keys"),
         Kind::Write(_) => None,

@@ -1,6 +1,6 @@
 //! Arguments that are not shown to others: passwords, and what says who may do what.
 
-use super::{Args, Command};
+use super::{Args, Command, migrated_keys_word};
 
 /// The words that stand for such an argument, in the slow log and for MONITOR, as in Redis.
 pub const REDACTED: &[u8] = b"(redacted)";
@@ -19,6 +19,8 @@ pub enum Secrets {
     BehindAuth,
     /// The values of some parameters, which stand behind their names.
     OfParameters,
+    /// Who logs in where MIGRATE sends keys, and how.
+    OfMigrate,
 }
 
 impl Command {
@@ -32,6 +34,11 @@ impl Command {
             Secrets::None => false,
             Secrets::From(first) => position >= first,
             Secrets::BehindAuth => is_behind(1, b"auth") || is_behind(2, b"auth"),
+            Secrets::OfMigrate => {
+                // Behind KEYS are keys, whatever they are called.
+                let is_option = position > 6 && migrated_keys_word(args).is_none_or(|word| position < word);
+                is_option && (is_behind(1, b"auth") || is_behind(1, b"auth2") || is_behind(2, b"auth2"))
+            }
             Secrets::OfParameters => {
                 position >= 3 && position % 2 == 1 && PARAMETERS.iter().any(|name| is_behind(1, name))
             }
@@ -55,6 +62,9 @@ mod tests {
             ("config set timeout 1 RequirePass p masterauth q", "config set timeout 1 RequirePass * masterauth *"),
             ("config get requirepass", "config get requirepass"),
             ("get auth", "get auth"),
+            ("migrate auth auth2 auth 0 1 copy", "migrate auth auth2 auth 0 1 copy"),
+            ("migrate h 1 k 0 1 copy AUTH p replace", "migrate h 1 k 0 1 copy AUTH * replace"),
+            ("migrate h 1 \"\" 0 1 auth2 u p keys auth auth2 k", "migrate h 1 \"\" 0 1 auth2 * * keys auth auth2 k"),
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             let command = table::find(&args).unwrap();

@@ -215,11 +215,16 @@ fn work_on_file(server: &Arc<Server>, by: u64, what: UserFile) -> Result<(), Str
 }
 
 /// Refuses what would change who may do what in the middle of a transaction, whose commands are all checked before the first one
-/// runs.
+/// runs, and what waits for another server.
 ///
 /// # Errors
 /// The refusal.
 pub(super) fn check_queued(command: &Command, args: Args<'_>) -> Result<(), CommandError> {
+    if command.migrates {
+        return Err(CommandError::text(
+            "ERR 'migrate' waits for another server, which is not possible inside a transaction: call it outside of MULTI",
+        ));
+    }
     let has = |word: &[u8]| args.iter().skip(2).any(|arg| arg.eq_ignore_ascii_case(word));
     let changes_rights = match command.name() {
         "auth" | "acl|setuser" | "acl|deluser" | "acl|load" => true,

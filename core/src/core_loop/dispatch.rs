@@ -234,7 +234,7 @@ impl Core {
         if command.is_of_session() && !command.is_by_slot && !command.watches {
             return None;
         }
-        if command.swaps_databases {
+        if command.swaps_databases || command.migrates {
             return why_not_in_cluster(command, args, db).map(|reason| CommandError::owned(format!("ERR {reason}")));
         }
         let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
@@ -376,6 +376,9 @@ impl Core {
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);
         };
+        if command.migrates {
+            return self.migrate(connection, command, args);
+        }
         if command.runs_script {
             return self.run_script(connection, command, any, args);
         }

@@ -116,6 +116,7 @@ impl Core {
             shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
         self.settle_transactions();
+        self.begin_migrations();
         self.see_to_members();
         self.tick_peers();
         self.look_after_relays();
@@ -191,6 +192,7 @@ impl Core {
             })
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || !self.relays.is_empty()
+            || self.tasks.has_waiting_migrations()
             || self.members_are_changing()
             || self.awaits_disk()
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())

@@ -9,6 +9,7 @@ mod live_settings;
 mod orders;
 mod routes;
 mod scripts;
+mod senders;
 mod shares;
 mod slow_log;
 mod stats;
@@ -25,6 +26,7 @@ pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};
 pub use scripts::Scripts;
+pub use senders::Senders;
 pub use shares::Shares;
 pub use slow_log::{SlowClient, SlowLog};
 pub use stats::{
@@ -105,6 +107,8 @@ pub struct Server {
     pub groups_away: AtomicUsize,
     /// The scripts that clients may call by their digest.
     pub scripts: Scripts,
+    /// The threads that send keys to other servers.
+    pub senders: Senders,
     /// Asks all cores to stop.
     pub stop: Stop,
     /// The other nodes of the cluster, as the first core finds them.

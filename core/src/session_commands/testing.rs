@@ -22,8 +22,8 @@ use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
 use crate::node::{
-    ClientPlaces, Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings,
-    ShardTable, Shares, SlowLog, Stop,
+    ClientPlaces, Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Senders, Server,
+    Settings, ShardTable, Shares, SlowLog, Stop,
 };
 
 /// A connection to a server of two cores and two shards that do not run.
@@ -68,6 +68,7 @@ impl Client {
             full_shards: AtomicUsize::new(0),
             scripts: Scripts::default(),
             groups_away: AtomicUsize::new(2),
+            senders: Senders::default(),
             stop: Stop::new(StopRequest::default()),
             peers: Mutex::default(),
             led: Mutex::default(),

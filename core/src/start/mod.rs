@@ -39,8 +39,8 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
-    Background, ClientPlaces, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Server,
-    Settings, ShardTable, Shares, SlowLog, Stop,
+    Background, ClientPlaces, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Senders,
+    Server, Settings, ShardTable, Shares, SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
@@ -135,6 +135,9 @@ pub fn run(prepared: Prepared, config_file: Option<PathBuf>) -> Result<(), RunEr
     let mailboxes = Mailboxes::new(bells);
     let mut server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
     server.settings.set_file(config_file);
+    if !data.is_of_cluster() {
+        server.senders.start().map_err(|error| RunError(format!("no thread could be started: {error}")))?;
+    }
     if let Some(users) = users {
         server.users.change(0, |table| table.put_all(users)).map_err(RunError)?;
     }
@@ -273,6 +276,7 @@ pub(crate) fn make_server(
         tracking_clients: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
         scripts: Scripts::default(),
+        senders: Senders::default(),
         stop: Stop::new(stop),
         peers: Mutex::default(),
         led: Mutex::default(),

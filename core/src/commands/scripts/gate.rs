@@ -30,6 +30,9 @@ const DRAW_DIFFERS: &str =
 const TOO_MANY_MESSAGES: &str =
     "ERR the script was stopped and undone: it publishes more messages than a script may, or more bytes of them";
 
+/// Nor for this: there nobody is served while a script waits for another server.
+const MIGRATES: &str = "MIGRATE waits for another server, and is not for scripts";
+
 /// There is no word of Redis for this: it has one shard.
 const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a script has those of one";
 
@@ -113,6 +116,9 @@ impl Gate<'_> {
         // As in Redis, a message is something written.
         if (command.facts.flags.contains(Flags::WRITE) || publishes) && self.terms.is_read_only {
             return Some("Write commands are not allowed from read-only scripts.");
+        }
+        if command.migrates {
+            return Some(MIGRATES);
         }
         // A shard channel has a slot, which matters in a cluster alone.
         let has_slots = self.terms.in_cluster || !publishes;

@@ -54,13 +54,17 @@ fn parse_index(arg: &[u8], invalid: &'static str) -> Result<i32, CommandError> {
     number.ok_or(CommandError::text(invalid))
 }
 
-/// The reason that a node in a cluster does not run a call in database `db`: it concerns another one. Without the prefix.
+/// The reason that a node in a cluster does not run a call in database `db`: it concerns another one, or another server. Without
+/// the prefix.
 pub fn why_not_in_cluster(command: &Command, args: Args<'_>, db: u8) -> Option<&'static str> {
     if command.names_database() {
         return Some("MOVE is not allowed in cluster mode");
     }
     if command.swaps_databases {
         return Some("SWAPDB is not allowed in cluster mode");
+    }
+    if command.migrates {
+        return Some("MIGRATE is not allowed in cluster mode");
     }
     let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
     let leaves = is_copy && CopyOptions::read(args, db).is_ok_and(|options| options.db != db);

@@ -26,6 +26,109 @@ pub static DUMP: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `MIGRATE`.
+pub static MIGRATE: Facts = Facts {
+    name: "migrate",
+    arity: -6,
+    flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
+    keys: (3, 3, 1),
+    categories: &["@keyspace", "@write", "@slow", "@dangerous"],
+    tips: &["nondeterministic_output"],
+    key_specs: &[
+        KeySpec {
+            flags: &["RW", "access", "delete"],
+            notes: None,
+            begin: BeginSearch::Index(3),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RW", "access", "delete", "incomplete"],
+            notes: None,
+            begin: BeginSearch::Keyword("KEYS", -2),
+            find: FindKeys::Range { last: -1, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::Generic,
+    since: "2.6.0",
+    complexity: "This command actually executes a DUMP+DEL in the source instance, and a RESTORE in the target instance. See the pages of these commands for time complexity. Also an O(N) data transfer between the two instances is performed.",
+    summary: "Atomically transfer a key from a Redis instance to another one.",
+    history: &[
+        ("3.0.0", "Added the `COPY` and `REPLACE` options."),
+        ("3.0.6", "Added the `KEYS` option."),
+        ("4.0.7", "Added the `AUTH` option."),
+        ("6.0.0", "Added the `AUTH2` option."),
+    ],
+    arguments: &[
+        Argument { name: "host", kind: "string", ..Argument::BLANK },
+        Argument { name: "port", kind: "integer", ..Argument::BLANK },
+        Argument {
+            name: "key_or_empty_string",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+                Argument { name: "empty_string", kind: "pure-token", token: Some(""), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "destination-db", kind: "integer", ..Argument::BLANK },
+        Argument { name: "timeout", kind: "integer", ..Argument::BLANK },
+        Argument {
+            name: "copy",
+            kind: "pure-token",
+            token: Some("COPY"),
+            since: Some("3.0.0"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "replace",
+            kind: "pure-token",
+            token: Some("REPLACE"),
+            since: Some("3.0.0"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "authentication",
+            kind: "oneof",
+            flags: &["optional"],
+            arguments: &[
+                Argument {
+                    name: "password",
+                    kind: "string",
+                    token: Some("AUTH"),
+                    since: Some("4.0.7"),
+                    flags: &["optional"],
+                    ..Argument::BLANK
+                },
+                Argument {
+                    name: "username_password",
+                    kind: "block",
+                    token: Some("AUTH2"),
+                    since: Some("6.0.0"),
+                    flags: &["optional"],
+                    arguments: &[
+                        Argument { name: "username", kind: "string", ..Argument::BLANK },
+                        Argument { name: "password", kind: "string", ..Argument::BLANK },
+                    ],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "key",
+            kind: "key",
+            key_spec: Some(1),
+            token: Some("KEYS"),
+            since: Some("3.0.6"),
+            flags: &["optional", "multiple"],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
 /// `MOVE`.
 pub static MOVE: Facts = Facts {
     name: "move",

@@ -1,7 +1,7 @@
-//! The commands on keys as a whole. Their ids are 1430 to 1435, and 1560.
+//! The commands on keys as a whole. Their ids are 1430 to 1435, 1560 and 1570.
 
-use super::{between_databases, dump, facts, restore};
-use crate::commands::{Command, Copies, Feeds, Rows};
+use super::{between_databases, dump, facts, migrate, restore};
+use crate::commands::{Command, Copies, Feeds, Rows, Secrets};
 
 const TO_FIRST: Feeds = Feeds::Many(1, None);
 
@@ -18,6 +18,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
         .feeding(TO_FIRST),
     Command::write(1433, &facts::MOVE, between_databases::r#move).copying(Copies::Key).into_database(2),
     Command::write(1560, &facts::SWAPDB, between_databases::swapdb).reads(Rows::Keys).swapping_databases(),
+    Command::write(1570, &facts::MIGRATE, migrate::migrate).migrating().keeping(Secrets::OfMigrate),
 ];
 
 /// The same commands as they were when nothing of Redis 7.4 was restored: entries of then refuse it.

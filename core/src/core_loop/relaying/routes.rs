@@ -82,7 +82,8 @@ impl Core {
 
     /// The way of a command of a connection whose commands are passed on.
     pub(in crate::core_loop) fn course_of(&self, db: u8, command: &Command, args: Args<'_>) -> Course {
-        if command.is_of_session() && !command.is_by_slot && !command.watches {
+        // A migration is refused here, wherever its keys are.
+        if (command.is_of_session() && !command.is_by_slot && !command.watches) || command.migrates {
             return Course::Own;
         }
         if command.concerns_all_shards() {

@@ -14,7 +14,7 @@ use crate::entry::spanning::{HoldOrder, Left, SpanningOrder, encode_step, shards
 use crate::entry::transaction;
 use crate::ids::{ShardId, Ticket};
 use crate::limits;
-use crate::multi_shard::spanning::{Next, ScriptRun, Side, Work};
+use crate::multi_shard::spanning::{Migration, Next, ScriptRun, Side, Work};
 
 /// The reply to a transaction that is decided, of which a shard has not executed its part.
 const DECIDED: &str = "UNCERTAIN The transaction is executed, but not in all shards yet: one has failed or its log stands still, and does its \
@@ -43,6 +43,10 @@ pub(super) enum Stage {
     HoldingMore,
     /// Its script runs.
     Running,
+    /// The keys that it sends elsewhere are dumped.
+    Dumping,
+    /// They are sent.
+    Sending,
     /// The one side that writes does.
     Writing,
     Preparing,
@@ -63,6 +67,12 @@ pub(in crate::core_loop) struct Spanning {
     pub(super) sides: Vec<Side>,
     /// The script that it runs, until that has come to its end.
     pub(super) script: Option<Box<ScriptRun>>,
+    /// The keys that it sends to another server, until that has answered.
+    pub(super) migration: Option<Box<Migration>>,
+    /// True if it has a thread that sends keys.
+    pub(super) has_sender: bool,
+    /// True if another server has taken keys, which are to be deleted.
+    pub(super) has_sent: bool,
     /// The watch of its connection, and the shards that know of it.
     watch: Option<(u64, Vec<ShardId>)>,
     /// The number of its client, if that does not want to hear of keys that it changes itself.
@@ -123,6 +133,9 @@ impl Spanning {
             work,
             sides,
             script: None,
+            migration: None,
+            has_sender: false,
+            has_sent: false,
             watch,
             deaf_client: None,
             stage: Stage::Holding(0),
@@ -168,12 +181,28 @@ impl Spanning {
         Spanning { script: Some(script), ..self }
     }
 
+    /// This one, which sends keys to another server.
+    pub(super) fn sending(self, migration: Box<Migration>) -> Spanning {
+        Spanning { migration: Some(migration), ..self }
+    }
+
+    /// The command that its client has called.
+    pub(super) fn asked(&self) -> u16 {
+        self.asked
+    }
+
+    /// Holds nothing any more. Gives the shards whose keys it has held.
+    pub(super) fn let_go_of_all(&mut self) -> Vec<ShardId> {
+        let held_count = std::mem::take(&mut self.held_count);
+        self.sides.iter().take(held_count).map(Side::shard).collect()
+    }
+
     /// Begins anew with other sides, as another transaction. Gives the shards whose keys it has held.
     pub(super) fn begin_anew(&mut self, id: TransactionId, sides: Vec<Side>) -> Vec<ShardId> {
-        let held = self.sides.iter().take(self.held_count).map(Side::shard).collect();
+        let held = self.let_go_of_all();
         let sides = with_watched(sides, &self.watch);
         let count = sides.len();
-        (self.id, self.sides, self.held_count, self.error) = (id, sides, 0, None);
+        (self.id, self.sides, self.error) = (id, sides, None);
         (self.read, self.written) = (vec![Vec::new(); count], vec![Vec::new(); count]);
         (self.prepared, self.left) = (vec![false; count], vec![false; count]);
         held
@@ -216,7 +245,14 @@ impl Tasks {
 
 impl Core {
     /// Begins with a command or transaction.
-    pub(in crate::core_loop) fn begin_spanning(&mut self, mut spanning: Spanning) {
+    pub(in crate::core_loop) fn begin_spanning(&mut self, spanning: Spanning) {
+        let index = self.enter_spanning(spanning);
+        let Some(Task::Spanning(spanning)) = self.tasks.take(index) else { return };
+        self.hold_next(index, spanning, 0);
+    }
+
+    /// Enters a command or transaction among the tasks, of which nothing is begun.
+    pub(super) fn enter_spanning(&mut self, mut spanning: Spanning) -> u32 {
         assert!(
             !spanning.sides.is_empty(),
             "one without shards would end while its connection is not there to be answered"
@@ -226,9 +262,7 @@ impl Core {
         stats.spanning_transactions.add(1);
         let bytes = bytes_of(&spanning.sides, &*spanning.work);
         self.carry(&mut spanning, bytes);
-        let index = self.tasks.insert(Task::Spanning(Box::new(spanning)));
-        let Some(Task::Spanning(spanning)) = self.tasks.take(index) else { return };
-        self.hold_next(index, spanning, 0);
+        self.tasks.insert(Task::Spanning(Box::new(spanning)))
     }
 
     /// Checks that there is room for what several shards are asked for.
@@ -250,6 +284,11 @@ impl Core {
         self.tasks.carried_bytes += bytes;
         let carried = self.tasks.carried_bytes;
         carried <= limits::CARRIED_BYTES_MAX || carried == spanning.carried_bytes
+    }
+
+    /// Forgets all that was counted of a transaction so far.
+    pub(super) fn carry_no_more(&mut self, spanning: &mut Spanning) {
+        self.tasks.carried_bytes -= std::mem::take(&mut spanning.carried_bytes);
     }
 
     pub(super) fn hold_next(&mut self, index: u32, mut spanning: Box<Spanning>, number: usize) {
@@ -284,6 +323,9 @@ impl Core {
         if spanning.script.is_some() {
             return self.let_script_go_on(index, spanning);
         }
+        if spanning.migration.is_some() {
+            return self.let_migration_go_on(index, spanning);
+        }
         // All keys are held by now. A side that is read or written is found to be held by that; one of which nothing but the watch
         // is wanted is asked.
         let order_to = |side: &Side| match (side.reads.is_empty(), side.writes.is_empty()) {
@@ -314,7 +356,9 @@ impl Core {
     pub(super) fn write_sides(&mut self, index: u32, mut spanning: Box<Spanning>) {
         let written = spanning.sides.iter().flat_map(|side| &side.writes).map(Vec::len).sum();
         if !self.carry(&mut spanning, written) {
-            return self.end_spanning(index, spanning, error_reply(TOO_MUCH));
+            let error = error_reply(TOO_MUCH);
+            spanning.fail(&error);
+            return self.end_spanning(index, spanning, error);
         }
         if spanning.sides.iter().any(|side| side.writes.len() > limits::TRANSACTION_COMMANDS_MAX) {
             // Nobody could ever execute it once it is decided: an entry has no versions for so many.
@@ -353,6 +397,8 @@ impl Core {
         match spanning.stage {
             Stage::Running => return self.script_answered(index, spanning, ShardId(side as u16), reply),
             Stage::HoldingMore => return self.more_answered(index, spanning, reply),
+            Stage::Dumping => return self.dumped(index, spanning, ShardId(side as u16), reply),
+            Stage::Sending => return self.delivered(index, spanning, reply),
             Stage::Holding(_) if is_error => return self.end_spanning(index, spanning, reply.to_vec()),
             Stage::Holding(_) if reply.starts_with(b"*") => {
                 // What is watched has changed.
@@ -447,8 +493,8 @@ impl Core {
                 }
                 Some(error) => self.end_decided(index, spanning, error),
             },
-            (Stage::Holding(_) | Stage::HoldingMore | Stage::Running, _) => {
-                unreachable!("neither ends by the answers of all sides")
+            (Stage::Holding(_) | Stage::HoldingMore | Stage::Running | Stage::Dumping | Stage::Sending, _) => {
+                unreachable!("none of these ends by the answers of all sides")
             }
         }
     }
@@ -469,9 +515,9 @@ impl Core {
     }
 
     /// Lets go of all keys, and answers the client.
-    pub(super) fn end_spanning(&mut self, index: u32, spanning: Box<Spanning>, reply: Vec<u8>) {
+    pub(super) fn end_spanning(&mut self, index: u32, mut spanning: Box<Spanning>, mut reply: Vec<u8>) {
         self.tasks.end(index);
-        self.tasks.carried_bytes -= spanning.carried_bytes;
+        self.carry_no_more(&mut spanning);
         self.tasks.machine_bytes -= spanning.machine_bytes;
         let decided_by = spanning.writers().first().map(|first| spanning.sides[*first].shard());
         for (number, side) in spanning.sides.iter().enumerate().take(spanning.held_count) {
@@ -484,9 +530,17 @@ impl Core {
             let client = limits::SPANNING_CLIENTS;
             shards.into_iter().for_each(|shard| self.end_watch(client, shard, watch));
         }
+        if spanning.has_sent && spanning.error.is_some() && reply.ends_with(b"\r\n") {
+            // It is the error of a shard, which knows nothing of another server.
+            reply.truncate(reply.len() - 2);
+            reply.extend_from_slice(b". The target instance has keys that may be here still\r\n");
+        }
         if reply.starts_with(b"-") && table::by_id(spanning.asked).is_some_and(|command| !command.is_of_session()) {
             self.stats().by_command[usize::from(spanning.asked)].failed.add(1);
         }
         self.answer(spanning.ticket, &reply);
+        if spanning.has_sender {
+            self.release_sender();
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! hold the keys, shard by shard in ascending order
-//!   │ read what is to be known before; a script runs, call by call, and its writes are known behind it
+//!   │ read what is to be known before; a script runs, call by call, and its writes are known behind it; keys that go to another
+//!   │ server are sent there
 //!   ▼
 //! nothing to write? answered      one shard writes? an ordinary entry there
 //!   │ several write
@@ -21,7 +22,9 @@
 mod coordinator;
 mod plan;
 mod script;
+mod sending;
 mod settle;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +65,8 @@ pub(super) struct Tasks {
     free: Vec<u32>,
     /// Those whose script is to go on, each once.
     ready: VecDeque<u32>,
+    /// Those that send keys elsewhere and wait for a thread, in their order.
+    migrations: VecDeque<u32>,
     /// Bytes of keys that are being carried between shards.
     carried_bytes: usize,
     /// Bytes of the machines of scripts that wait.
@@ -92,6 +97,11 @@ impl Tasks {
 
     fn end(&mut self, index: u32) {
         self.free.push(index);
+    }
+
+    /// Returns whether a call of MIGRATE waits for a thread.
+    pub(super) fn has_waiting_migrations(&self) -> bool {
+        !self.migrations.is_empty()
     }
 }
 

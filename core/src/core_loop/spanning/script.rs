@@ -14,7 +14,7 @@ use crate::core_loop::core::Core;
 use crate::entry::spanning::{HoldOrder, SpanningOrder};
 use crate::ids::ShardId;
 use crate::limits;
-use crate::multi_shard::spanning::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
+use crate::multi_shard::spanning::{KnownReply, PlannedCall, ScriptRun, SpanningScript, Turn};
 
 impl Core {
     /// Starts a script whose keys are in several shards, or may be. What its connection has sent before is answered.
@@ -55,7 +55,7 @@ impl Core {
     ) {
         let bytes = run.bytes();
         let sides = run.sides(&self.routing.router);
-        let planned: super::plan::Planned = (sides, Box::new(ScriptReply { reply: Vec::new(), bytes }));
+        let planned: super::plan::Planned = (sides, Box::new(KnownReply { reply: Vec::new(), bytes }));
         if let Err(error) = self.check_room(&planned) {
             if let Some((watch, shards)) = watch {
                 shards.into_iter().for_each(|shard| self.end_watch(limits::SPANNING_CLIENTS, shard, watch));
@@ -148,7 +148,7 @@ impl Core {
             Turn::Kept(reply) => {
                 let mut run = spanning.script.take().expect("it runs a script");
                 run.give_writes(&mut spanning.sides);
-                spanning.work = Box::new(ScriptReply { reply, bytes: 0 });
+                spanning.work = Box::new(KnownReply { reply, bytes: 0 });
                 // Where nothing but a watch is held it is asked whether that is so still.
                 self.read_sides(index, spanning);
             }

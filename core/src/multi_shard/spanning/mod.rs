@@ -6,6 +6,7 @@
 
 mod carried;
 mod members;
+mod migration;
 mod msetnx;
 mod pops;
 mod script;
@@ -15,10 +16,11 @@ mod sides;
 
 pub use carried::{Carried, Surroundings};
 pub use members::{Members, MustBeCarried};
+pub use migration::{Delivery, Migration, MigrationStep, Parcel, Parcelled};
 pub use msetnx::SetIfNone;
 pub use pops::{MoveElement, MoveMember, MovedFor, PopFirst};
 pub use script::{ScriptRun, Turn};
-pub use script_item::{Item, PlannedCall, ScriptReply, SpanningScript};
+pub use script_item::{Item, KnownReply, PlannedCall, SpanningScript};
 pub use sides::Side;
 
 use basalt_net::resp::Reply;

@@ -93,16 +93,16 @@ impl Item {
     }
 }
 
-/// The end of a script that is executed.
+/// The end of a script, or of keys that were sent elsewhere: the reply is known before anything is written.
 #[derive(Debug)]
-pub struct ScriptReply {
-    /// Its reply.
+pub struct KnownReply {
+    /// The reply.
     pub reply: Vec<u8>,
-    /// Bytes of memory that the script takes until then.
+    /// Bytes of memory that the script, or the call, takes until then.
     pub bytes: usize,
 }
 
-impl Work for ScriptReply {
+impl Work for KnownReply {
     fn bytes(&self) -> usize {
         self.bytes
     }
