@@ -356,6 +356,7 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("hpttl", NEWER),
     ("httl", NEWER),
     ("memory|usage", "it tells of the bytes of rows, which Redis does not have"),
+    ("migrate", "it needs another server: see `tests/tests/all/migrate.rs`"),
     ("object|encoding", "Redis remembers what a collection has been"),
     ("object|freq", "it counts what is not counted here"),
     ("object|idletime", "it tells of the time"),

@@ -49,6 +49,8 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     for spec in command.facts.key_specs {
         let Some((first, end, step)) = find_keys(spec, args) else { continue };
         let flags = if spec.flags.contains(&"variable_flags") { flags_of_call(command, args) } else { spec.flags };
+        // That is about the specification, which does not tell all; the keys of this call are known.
+        let flags = flags.strip_suffix(&["incomplete"]).unwrap_or(flags);
         keys.extend((first..end).step_by(step).map(|position| (position, flags)));
     }
     if keys.is_empty() && !command.facts.flags.contains(Flags::NO_MANDATORY_KEYS) {
@@ -73,6 +75,9 @@ mod tests {
         let nothing = "-ERR Invalid arguments specified for command|";
         assert_eq!(client.ask("command getkeys basalt once 1-c 1 nosuch a"), nothing);
         assert_eq!(client.ask("command getkeysandflags mset a b"), "*1|*2|$1|a|*2|+OW|+update|");
+        let moved = "*2|$1|a|*3|+RW|+access|+delete|";
+        assert_eq!(client.ask("command getkeysandflags migrate h 1 a 0 1 auth keys"), format!("*1|{moved}"));
+        assert_eq!(client.ask("command getkeys migrate h 1 a 0 1 keys b"), nothing);
         assert_eq!(client.ask("command getkeysandflags set a b"), "*1|*2|$1|a|*2|+OW|+update|");
         assert_eq!(client.ask("command getkeysandflags set a b GET"), "*1|*2|$1|a|*3|+RW|+access|+update|");
         assert_eq!(client.ask("command getkeysandflags copy a b"), "*2|*2|$1|a|*2|+RO|+access|*2|$1|b|*2|+OW|+update|");

@@ -35,6 +35,7 @@ mod load;
 mod log_size;
 mod long_reads;
 mod memory;
+mod migrate;
 mod model;
 mod nodes;
 mod old_formats;

@@ -296,3 +296,139 @@ fn dumps_of<'a>(asked: u16, db: u8, keys: impl Iterator<Item = &'a [u8]>) -> Vec
     transaction::encode(&mut bytes, header, None, commands.iter().map(Vec::as_slice));
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Command;
+    use crate::entry::request::ArgList;
+
+    const ASKED: u16 = 1570;
+
+    fn plan(line: &str) -> (Vec<Side>, Migration) {
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        Migration::plan(&Router::new(2, 1), 3, MigrateCall::read(&args).unwrap(), &args)
+    }
+
+    /// A name of a key in this shard.
+    fn key_of(shard: u16, name: &str) -> String {
+        let router = Router::new(2, 1);
+        let mut names = (0..).map(|number| format!("{name}{number}"));
+        names.find(|name| router.shard_of(name.as_bytes()) == ShardId(shard)).unwrap()
+    }
+
+    /// The lines that a step of a transaction consists of.
+    fn lines(bytes: &[u8]) -> Vec<String> {
+        let transaction = transaction::Transaction::read(bytes).unwrap();
+        transaction.commands().map(|bytes| line(bytes.unwrap())).collect()
+    }
+
+    fn line(bytes: &[u8]) -> String {
+        let mut args = ArgList::new();
+        let header = request::decode(bytes, &mut args).unwrap();
+        assert_eq!((header.asked, header.db), (ASKED, 3));
+        let name = table::by_id(header.command).map(Command::name).unwrap();
+        let args = args.iter().map(|arg| String::from_utf8_lossy(arg).into_owned());
+        std::iter::once(name.to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The reply of a shard: a payload and a deadline for each key; nothing of those that are not there.
+    fn dumped(keys: &[Option<(&[u8], i64)>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        reply.array(2 * keys.len());
+        for key in keys {
+            reply.bulk_or_null(key.map(|(payload, _)| payload));
+            reply.integer(key.map_or(-2, |(_, deadline_ms)| deadline_ms));
+        }
+        out
+    }
+
+    fn reads(migration: &mut Migration) -> Vec<(ShardId, Vec<String>)> {
+        match migration.next(ASKED) {
+            MigrationStep::Dump(reads) => reads.into_iter().map(|(shard, bytes)| (shard, lines(&bytes))).collect(),
+            other => panic!("something is to be dumped, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_of_two_shards_are_sent_in_the_order_of_the_call_and_those_that_were_taken_are_deleted() {
+        let [a, b, c, d] = [(0, "a"), (1, "b"), (0, "c"), (1, "d")].map(|(shard, name)| key_of(shard, name));
+        let (mut sides, mut migration) = plan(&format!("migrate h 1  0 1 keys {a} {b} {c} {d}"));
+        assert!(sides.iter().flat_map(|side| &side.keys.keys).all(|held| held.is_exclusive && held.db == 3));
+        assert_eq!(sides.iter().map(|side| side.keys.keys.len()).collect::<Vec<_>>(), [2, 2]);
+        let of_key = |key: &str| vec![format!("dump {key}"), format!("pexpiretime {key}")];
+        assert_eq!(reads(&mut migration), [(ShardId(0), of_key(&a)), (ShardId(1), of_key(&b))]);
+        migration.take_dumps(ShardId(1), &dumped(&[Some((b"of b", -1))])).unwrap();
+        migration.take_dumps(ShardId(0), &dumped(&[Some((b"of a", 77))])).unwrap();
+        assert_eq!(reads(&mut migration), [(ShardId(0), of_key(&c)), (ShardId(1), of_key(&d))]);
+        migration.take_dumps(ShardId(0), &dumped(&[None])).unwrap();
+        migration.take_dumps(ShardId(1), &dumped(&[Some((b"", -1))])).unwrap();
+        let MigrationStep::Send(parcel) = migration.next(ASKED) else { panic!("all is dumped") };
+        let sent: Vec<_> = parcel.keys().map(|key| (key.number, key.key, key.deadline_ms, key.payload)).collect();
+        assert_eq!(
+            sent,
+            [
+                (0, a.as_bytes(), Some(77), &b"of a"[..]),
+                (1, b.as_bytes(), None, b"of b"),
+                (3, d.as_bytes(), None, b""),
+            ]
+        );
+        let mut delivery = Delivery { taken: vec![3, 0], error: None };
+        delivery.fail(b"ERR first\nof\r\nall");
+        delivery.fail(b"ERR second");
+        let reply = migration.delivered(ASKED, &delivery.encode(), &mut sides);
+        assert_eq!(reply, b"-ERR first of  all\r\n");
+        let writes: Vec<Vec<String>> =
+            sides.iter().map(|side| side.writes.iter().map(|bytes| line(bytes)).collect()).collect();
+        assert_eq!(writes, [[format!("del {a}")], [format!("del {d}")]]);
+    }
+
+    #[test]
+    fn keys_that_stay_are_held_for_others_to_read_and_are_not_deleted() {
+        let (mut sides, migration) = plan("migrate h 1 a 0 1 copy");
+        assert!(migration.copies() && !sides[0].keys.keys[0].is_exclusive);
+        let delivery = Delivery { taken: vec![0], error: None };
+        assert_eq!(migration.delivered(ASKED, &delivery.encode(), &mut sides), b"+OK\r\n");
+        assert!(sides[0].writes.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_sent_of_what_is_not_there_or_too_large() {
+        let (_, mut migration) = plan("migrate h 1 a 0 1");
+        reads(&mut migration);
+        migration.take_dumps(ShardId(0), &dumped(&[])).unwrap_err();
+        let shard = Router::new(2, 1).shard_of(b"a");
+        migration.take_dumps(shard, &dumped(&[None])).unwrap();
+        assert!(matches!(migration.next(ASKED), MigrationStep::NoKey));
+
+        let (_, mut migration) = plan("migrate h 1 a 0 1");
+        reads(&mut migration);
+        let refused = migration.take_dumps(shard, b"*2\r\n-ERR the key is too large to dump\r\n:-1\r\n");
+        assert_eq!(refused.unwrap_err(), b"-ERR the key is too large to dump\r\n");
+
+        let (_, mut migration) = plan("migrate h 1  0 1 keys {a}1 {a}2 {a}3");
+        let half = vec![b'x'; limits::BYTES_MAX / 2];
+        reads(&mut migration);
+        migration.take_dumps(shard, &dumped(&[Some((&half, -1))])).unwrap();
+        // Behind a large one they come one by one.
+        assert_eq!(reads(&mut migration)[0].1.len(), 2);
+        let refused = migration.take_dumps(shard, &dumped(&[Some((&half, -1))])).unwrap_err();
+        assert!(refused.starts_with(b"-ERR the keys have more than 64 MB together"));
+    }
+
+    #[test]
+    fn small_keys_are_dumped_more_and_more_at_once() {
+        let names: Vec<String> = (0..200).map(|number| format!("{{a}}{number}")).collect();
+        let (_, mut migration) = plan(&format!("migrate h 1  0 1 keys {}", names.join(" ")));
+        let shard = Router::new(2, 1).shard_of(b"a");
+        let mut rounds = Vec::new();
+        while let MigrationStep::Dump(reads) = migration.next(ASKED) {
+            let count = lines(&reads[0].1).len() / 2;
+            rounds.push(count);
+            migration.take_dumps(shard, &dumped(&vec![Some((&b"x"[..], -1)); count])).unwrap();
+        }
+        assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 32, 32, 32, 32, 9]);
+        assert_eq!(rounds.iter().sum::<usize>(), names.len());
+    }
+}
