@@ -1375,7 +1375,7 @@ pub mod migrations {
     /// The same at most: keys are held as long.
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
-    /// Calls of MIGRATE of a node that hold keys, each of which has a thread for itself. Redis does one at a time, and nothing else.
+    /// Calls of MIGRATE of a node that hold keys, each of which has a thread for itself. Redis does one at a time and nothing else.
     pub const AT_ONCE: usize = 8;
 
     /// Calls of a core that wait until another one is over, holding nothing, before more are refused.
@@ -1390,7 +1390,7 @@ pub mod migrations {
     /// Bytes of dumps that are made in one go at which the next ones are fewer.
     pub const DUMPED_BYTES_WANTED: usize = 64 << 10;
 
-    /// Keys that are sent before the answers are awaited. More of those would not find room in the sockets while nobody reads them.
+    /// Keys that are sent before the answers are awaited. More of those might find no room in the sockets while nobody reads them.
     pub const SENT_AT_ONCE: usize = 256;
 
     /// Bytes that are collected before they are sent.

@@ -284,7 +284,9 @@ fn a_server_that_stands_still_holds_up_its_keys_alone_and_for_the_time_that_was_
     until_held(&mut pair.source, false);
 
     // Two keys are on their way, of which one is written meanwhile; others are not held up.
-    pair.source.send(encoded(&call(pair.to, &format!("\"\" 0 {LONG_MS} REPLACE KEYS foo bar")))).expect("the node reads");
+    pair.source
+        .send(encoded(&call(pair.to, &format!("\"\" 0 {LONG_MS} REPLACE KEYS foo bar"))))
+        .expect("the node reads");
     let mut beside = alone.node.client();
     until_held(&mut beside, true);
     let mut writer = alone.node.client();

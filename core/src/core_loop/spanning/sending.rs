@@ -1,8 +1,8 @@
 //! MIGRATE: keys that are held, dumped and sent to another server by a thread, and deleted once that has them.
 //!
-//! What a newcomer would get wrong: from the first key that is held to the last that is deleted nobody else reads or changes them, so
-//! nothing that was acknowledged is lost on the way. That is why a call waits for its thread before it holds anything. Keys that stay
-//! here are let go of as soon as they are dumped.
+//! What a newcomer would get wrong: from the first key that is held to the last that is deleted nobody else reads or changes them,
+//! so nothing that was acknowledged is lost on the way. That is why a call waits for its thread before it holds anything. Keys that
+//! stay here are let go of as soon as they are dumped.
 
 use basalt_net::ring::ConnId;
 

@@ -1,8 +1,8 @@
 //! The conversation with the server that keys are sent to. Blocks: for threads that are no cores.
 //!
-//! What a newcomer would get wrong: a key counts as taken once that server has said so, and at no other sign. It may have one all the
-//! same whose answer has not come: then it is on both. Redis sends the login, the database and the keys in one go; here the keys
-//! wait until the first two are answered, since those behind a refused SELECT would go into another database.
+//! What a newcomer would get wrong: a key counts as taken once that server has said so, and at no other sign. It may have one all
+//! the same whose answer has not come: then it is on both. Redis sends the login, the database and the keys in one go; here the
+//! keys wait until the first two are answered, since those behind a refused SELECT would go into another database.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -169,7 +169,8 @@ impl Conversation {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.input.extend_from_slice(&piece[..count]),
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -206,8 +207,10 @@ mod tests {
         while heard.len() < answers.len() {
             match decoder.decode(&input, &Limits::default(), &mut argv).unwrap() {
                 Decoded::Command { consumed } => {
-                    let words: Vec<String> =
-                        argv.iter(&input).map(|word| String::from_utf8_lossy(&word[..word.len().min(30)]).into_owned()).collect();
+                    let words: Vec<String> = argv
+                        .iter(&input)
+                        .map(|word| String::from_utf8_lossy(&word[..word.len().min(30)]).into_owned())
+                        .collect();
                     input.drain(..consumed);
                     stream.write_all(answers[heard.len()].as_bytes()).unwrap();
                     heard.push(words.join(" "));

@@ -1,17 +1,17 @@
 //! MIGRATE: keys of whatever shards that go to another server.
 //!
-//! All keys are held first, then they are dumped, some of each shard at a time, and handed out as a [`Parcel`]. The [`Delivery`] says
-//! which of them the other server has taken; these are deleted, if they are not to stay.
+//! All keys are held first, then they are dumped, some of each shard at a time, and handed out as a [`Parcel`]. The [`Delivery`]
+//! says which of them the other server has taken; these are deleted, if they are not to stay.
 //!
-//! What a newcomer would get wrong: keys are numbered in the order of the call, over all shards. In that order they are sent, and the
-//! first that is refused is the reply.
+//! What a newcomer would get wrong: keys are numbered in the order of the call, over all shards. In that order they are sent, and
+//! the error of the first that is refused is the reply.
 
 use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply, value};
 
-use super::sides::{Side, Sides, elements, place_of};
 use super::MISSHAPEN;
+use super::sides::{Side, Sides, elements, place_of};
 use crate::cluster::Router;
 use crate::commands::table::{self, STEP_EXEC};
 use crate::commands::{Args, MigrateCall, Target};
@@ -118,7 +118,8 @@ impl Delivery {
     pub fn fail(&mut self, error: &[u8]) {
         if self.error.is_none() {
             // What others say must stay one line.
-            self.error = Some(error.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect());
+            self.error =
+                Some(error.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect());
         }
     }
 
@@ -190,7 +191,8 @@ impl Migration {
         self.copies
     }
 
-    /// The next step, once all keys are held and all that was asked for is answered. `asked` is the command that its client has called.
+    /// The next step, once all keys are held and all that was asked for is answered. `asked` is the command that its client has
+    /// called.
     pub fn next(&mut self, asked: u16) -> MigrationStep {
         let (db, keys) = (self.db, &self.keys);
         let reads: Vec<(ShardId, Vec<u8>)> = self
@@ -245,7 +247,12 @@ impl Migration {
             };
             // In front of its line end.
             let payload = end - 2 - payload.len()..end - 2;
-            self.dumps.push(Dump { number, deadline_ms: u64::try_from(deadline_ms).ok(), reply: reply.clone(), payload });
+            self.dumps.push(Dump {
+                number,
+                deadline_ms: u64::try_from(deadline_ms).ok(),
+                reply: reply.clone(),
+                payload,
+            });
         }
         dumping.dumped += std::mem::take(&mut dumping.asked_for);
         let were_small = reply.len() < limits::DUMPED_BYTES_WANTED;
@@ -253,8 +260,8 @@ impl Migration {
         Ok(())
     }
 
-    /// Gives each side the keys that are to be deleted there, now that the other server has them. Gives the reply to the client once
-    /// that is done.
+    /// Gives each side the keys that are to be deleted there, now that the other server has them. Returns the reply to the client,
+    /// for when that is done.
     pub fn delivered(&self, asked: u16, delivery: &[u8], sides: &mut [Side]) -> Vec<u8> {
         let Some((taken, reply)) = Delivery::read(delivery) else {
             return format!("-{MISSHAPEN}\r\n").into_bytes();
@@ -368,11 +375,7 @@ mod tests {
         let sent: Vec<_> = parcel.keys().map(|key| (key.number, key.key, key.deadline_ms, key.payload)).collect();
         assert_eq!(
             sent,
-            [
-                (0, a.as_bytes(), Some(77), &b"of a"[..]),
-                (1, b.as_bytes(), None, b"of b"),
-                (3, d.as_bytes(), None, b""),
-            ]
+            [(0, a.as_bytes(), Some(77), &b"of a"[..]), (1, b.as_bytes(), None, b"of b"), (3, d.as_bytes(), None, b""),]
         );
         let mut delivery = Delivery { taken: vec![3, 0], error: None };
         delivery.fail(b"ERR first\nof\r\nall");
