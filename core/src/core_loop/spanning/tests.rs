@@ -1,6 +1,9 @@
 //! A node that ends at each step of a transaction over two shards: when it starts again, all of it is there or nothing.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use basalt_net::ring::{ConnId, Ring, RingOptions};
@@ -321,5 +324,62 @@ fn transactions_carry_so_much_at_a_time_and_wait_for_shards_that_are_full() {
         })
         .await;
         assert!(!core.shards[FIRST.index()].as_ref().unwrap().holds_keys());
+    });
+}
+
+/// A server that says yes to so many commands, whatever they are. Its port.
+fn agreeable(commands: usize) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all("+OK\r\n".repeat(commands).as_bytes()).unwrap();
+        // Until the other side has heard enough.
+        while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+    });
+    (port, server)
+}
+
+#[test]
+fn keys_that_were_taken_elsewhere_are_deleted_and_those_without_a_thread_wait_and_hold_nothing() {
+    with_core(1, |server, mut core, [a, b], mut clients| async move {
+        server.senders.start().unwrap();
+        asked(&mut core, &mut clients, &[&["MSET", &a, "1", &b, "2"]], "+OK\r\n").await;
+        // The database, and both keys; they stay.
+        let (port, target) = agreeable(3);
+        let mut call: Vec<&str> = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "60000", "COPY", "KEYS", &a, &b];
+        asked(&mut core, &mut clients, &[&call], "+OK\r\n").await;
+        target.join().unwrap();
+        asked(&mut core, &mut clients, &[&["EXISTS", &a, &b]], ":2\r\n").await;
+
+        assert!((0..limits::migrations::AT_ONCE).all(|_| server.senders.reserve()));
+        let (port, target) = agreeable(3);
+        call[2] = &port;
+        call[6] = "REPLACE";
+        clients[0].received.clear();
+        clients[0].ask(&call);
+        until("it waits", &mut core, &mut clients, |core, _| core.tasks.has_waiting_migrations()).await;
+        assert!(!core.shards.iter().flatten().any(Shard::holds_keys));
+        (0..limits::migrations::AT_ONCE).for_each(|_| server.senders.release());
+        until("answered", &mut core, &mut clients, |_, clients| clients[0].has("+OK\r\n")).await;
+        target.join().unwrap();
+        asked(&mut core, &mut clients, &[&["EXISTS", &a, &b]], ":0\r\n").await;
+
+        // Of one that is too much the other server hears nothing.
+        asked(&mut core, &mut clients, &[&["SET", &a, "1"]], "+OK\r\n").await;
+        core.tasks.carried_bytes = limits::CARRIED_BYTES_MAX;
+        clients[0].received.clear();
+        clients[0].ask(&["MIGRATE", "127.0.0.1", "1", &a, "0", "60000"]);
+        until("refused", &mut core, &mut clients, |_, clients| clients[0].received.starts_with(b"-BUSY ")).await;
+        core.tasks.carried_bytes = 0;
+        asked(&mut core, &mut clients, &[&["MIGRATE", "127.0.0.1", "1", "none", "0", "60000"]], "+NOKEY\r\n").await;
+        until("nothing is left", &mut core, &mut clients, |core, _| {
+            rows(core) == [(0, 0), (0, 0)]
+                && core.pending.is_empty()
+                && !core.shards.iter().flatten().any(|shard| shard.has_left() || shard.holds_keys())
+        })
+        .await;
+        assert_eq!(core.tasks.carried_bytes, 0);
+        assert!((0..limits::migrations::AT_ONCE).all(|_| server.senders.reserve()), "all threads are given back");
     });
 }
