@@ -3,7 +3,7 @@
 //!
 //! What a newcomer would get wrong: a key may be on both servers after a failure, and is on none never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
