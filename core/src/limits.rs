@@ -1384,16 +1384,16 @@ pub mod migrations {
     /// Bytes of the dumps of one call: they are in memory all together. A single key may have half of it.
     pub const BYTES_MAX: usize = super::CARRIED_BYTES_AT_ONCE;
 
-    /// Keys that a shard dumps for one call before others have their turn, if all before were small: some microseconds each.
+    /// Keys that a shard dumps for one call before others have their turn, if all are small: some microseconds each.
     pub const DUMPED_AT_ONCE: usize = 32;
 
-    /// Bytes of dumps that are made in one go at which the next ones are fewer.
+    /// Bytes of dumps behind which no other key is dumped in the same go.
     pub const DUMPED_BYTES_WANTED: usize = 64 << 10;
 
     /// Keys that are sent before the answers are awaited. More of those might find no room in the sockets while nobody reads them.
     pub const SENT_AT_ONCE: usize = 256;
 
-    /// Bytes that are collected before they are sent.
+    /// Bytes that are collected before they are sent, and of which the other server takes each so many within its time.
     pub const OUTPUT_BYTES: usize = 64 << 10;
 
     /// The longest answer to a key: an error.

@@ -83,7 +83,7 @@ const IDS: &str = "
     1550 hexpire, 1551 hpexpire, 1552 hexpireat, 1553 hpexpireat, 1554 hpersist, 1555 httl, 1556 hpttl,
     1557 hexpiretime, 1558 hpexpiretime, 1559 step|expire_fields,
     1560 swapdb,
-    1570 migrate,
+    1570 migrate, 1571 step|dump,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -66,8 +66,8 @@ pub use command_error::CommandError;
 pub use functions::FunctionChange;
 pub use glob::{NamePattern, glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;
-pub use key_positions::{find_keys, find_used, flags_of_call};
 use key_positions::migrated_keys_word;
+pub use key_positions::{find_keys, find_used, flags_of_call};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
@@ -78,7 +78,9 @@ use secrets::Secrets;
 pub use sorting::{PatternKeys, names_other_keys, why_not_by_patterns};
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
-pub use whole_keys::{Login, MigrateCall, Target, why_not_in_cluster};
+#[cfg(test)]
+pub use whole_keys::Login;
+pub use whole_keys::{MigrateCall, Target, why_not_in_cluster};
 
 use std::cell::Cell;
 

@@ -19,7 +19,7 @@ pub enum Secrets {
     BehindAuth,
     /// The values of some parameters, which stand behind their names.
     OfParameters,
-    /// Who logs in where MIGRATE sends keys, and how.
+    /// The name and the password with which MIGRATE logs in at its target.
     OfMigrate,
 }
 

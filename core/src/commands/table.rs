@@ -17,6 +17,7 @@ pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 pub use super::transactions::table::{
     STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_FORGET, STEP_PREPARE, STEP_UNWATCH, STEP_WATCH,
 };
+pub use super::whole_keys::table::STEP_DUMP;
 
 use std::sync::LazyLock;
 
@@ -143,6 +144,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         transactions::table::INTERNAL,
         scripts::table::INTERNAL,
         functions::table::INTERNAL,
+        whole_keys::table::INTERNAL,
         whole_keys::table::BEFORE,
     ];
     let internal = internal.into_iter().flatten();

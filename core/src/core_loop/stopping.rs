@@ -16,6 +16,7 @@ impl Core {
             }
             self.ring.stop_listening();
             self.end_all_waits();
+            self.refuse_migrations();
             self.stopping = Some(Stopping { since: self.clock.now, quiet: false });
         }
         let idle = self.pending.is_empty()

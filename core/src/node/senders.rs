@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::background::{Background, Job};
 use crate::limits::migrations as limits;
 
-/// The threads, and how many of them nobody has.
+/// The threads, how many of them nobody has, and how many calls wait for one, of all cores.
 pub struct Senders {
     threads: OnceLock<Background>,
     free: AtomicUsize,
+    waiting: AtomicUsize,
 }
 
 impl Default for Senders {
     fn default() -> Senders {
-        Senders { threads: OnceLock::new(), free: AtomicUsize::new(limits::AT_ONCE) }
+        let (free, waiting) = (AtomicUsize::new(limits::AT_ONCE), AtomicUsize::default());
+        Senders { threads: OnceLock::new(), free, waiting }
     }
 }
 
@@ -42,6 +44,21 @@ impl Senders {
     pub fn release(&self) {
         let before = self.free.fetch_add(1, Ordering::AcqRel);
         assert!(before < limits::AT_ONCE, "nothing is given back that was not reserved");
+    }
+
+    /// Notes that a call waits for one.
+    pub fn note_waiting(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a call waits for none any more.
+    pub fn note_begun(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Calls that wait for one, of all cores.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Has a thread that was reserved do something.

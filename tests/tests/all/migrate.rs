@@ -264,9 +264,10 @@ fn a_server_that_stands_still_holds_up_its_keys_alone_and_for_the_time_that_was_
     let mut pair = Pair::new(alone.node.address(), target.node.address());
     pair.source.ask("MSET foo 1 bar 2 baz 3");
     target.node.pause();
-    let late = Reply::Error("IOERR error or timeout reading to target instance".to_owned());
-    assert_eq!(pair.migrate("foo 0 50"), late);
-    assert_eq!(pair.migrate("\"\" 0 50 COPY KEYS foo bar"), late);
+    for rest in ["foo 0 50", "\"\" 0 50 COPY KEYS foo bar"] {
+        let late = pair.migrate(rest);
+        assert!(late.is_error("IOERR error or timeout "), "{late:?}");
+    }
     assert_eq!(pair.source.ask("MGET foo bar"), Reply::bulks(["1", "2"]));
 
     // More at once than there are threads for: each comes to its turn.
@@ -434,6 +435,125 @@ fn entries(clients: &mut [Client]) -> BTreeMap<String, usize> {
         }
     }
     found
+}
+
+#[test]
+fn keys_go_although_their_client_has_gone() {
+    let target = Alone::new(|options| options.set("--shards", "2"));
+    let alone = Alone::new(|options| options.set("--shards", "2"));
+    let mut pair = Pair::new(alone.node.address(), target.node.address());
+    pair.source.ask("MSET foo 1 bar 2");
+    target.node.pause();
+    let mut caller = alone.node.client();
+    caller.send(encoded(&call(pair.to, &format!("\"\" 0 {LONG_MS} KEYS foo bar")))).expect("the node reads");
+    until_held(&mut pair.source, true);
+    drop(caller);
+    target.node.go_on();
+    until_held(&mut pair.source, false);
+    assert_eq!(pair.source.ask("EXISTS foo bar"), Reply::Integer(0));
+    assert_eq!(pair.target.ask("MGET foo bar"), Reply::bulks(["1", "2"]));
+}
+
+#[test]
+fn a_target_that_is_killed_meanwhile_has_all_that_is_gone_here() {
+    let (dir, keys) = (tempfile::tempdir().expect("a temporary directory"), 3000);
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2");
+    for cut in 0..4 {
+        let alone = Alone::new(|options| options.set("--shards", "3"));
+        let mut target = options.start();
+        let mut pair = Pair::new(alone.node.address(), target.address());
+        let names: Vec<String> = (0..keys).map(|number| format!("key:{number}")).collect();
+        let pairs = names.iter().flat_map(|name| [name.as_str(), "v"]);
+        assert_eq!(pair.source.call(["MSET"].into_iter().chain(pairs)), Reply::ok());
+        pair.source
+            .send(encoded(&call(pair.to, &format!("\"\" 0 {LONG_MS} KEYS {}", names.join(" ")))))
+            .expect("the node reads");
+        eventually("some have arrived", DEADLINE, || match pair.target.ask("DBSIZE").integer() {
+            count if count < cut * keys / 4 => Err(count),
+            _ => Ok(()),
+        });
+        target.kill_9();
+        let answer = pair.source.read().expect("the node answers");
+        assert!(answer == Reply::ok() || answer.is_error("IOERR error or timeout "), "{answer:?}");
+        until_held(&mut pair.source, false);
+        let mut target = options.start();
+        pair.target = target.client();
+        let there = |client: &mut Client| -> Vec<bool> {
+            let values = client.call(["MGET"].into_iter().chain(names.iter().map(String::as_str)));
+            values.elements().iter().map(|value| *value != Reply::Null).collect()
+        };
+        let (here, away) = (there(&mut pair.source), there(&mut pair.target));
+        for (number, name) in names.iter().enumerate() {
+            assert!(here[number] || away[number], "{name} is lost");
+            assert!(answer != Reply::ok() || !here[number], "{name} is on both");
+        }
+        // Those that are here can be written.
+        let pairs = names.iter().flat_map(|name| [name.as_str(), "w"]);
+        assert_eq!(pair.source.call(["MSET"].into_iter().chain(pairs)), Reply::ok());
+        target.stop();
+    }
+}
+
+#[test]
+fn a_node_is_stopped_while_it_sends_keys_and_others_wait() {
+    let target = Alone::new(|options| options.set("--shards", "2"));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2");
+    let mut node = options.start();
+    let mut pair = Pair::new(node.address(), target.node.address());
+    target.node.pause();
+    let mut callers: Vec<Client> = (0..12).map(|_| node.client()).collect();
+    for (number, caller) in callers.iter_mut().enumerate() {
+        assert_eq!(caller.ask(&format!("SET key:{number} v")), Reply::ok());
+        caller.send(encoded(&call(pair.to, &format!("key:{number} 0 {LONG_MS}")))).expect("the node reads");
+    }
+    until_held(&mut pair.source, true);
+    let (status, _) = node.stop();
+    // It may have taken so long that it was cut short.
+    let _ = node.stopped_in_time(status);
+    target.node.go_on();
+    // Those that were on their way may be on both.
+    let mut source = options.start().client();
+    let there = |client: &mut Client, number: usize| client.ask(&format!("GET key:{number}")) == Reply::bulk("v");
+    for number in 0..callers.len() {
+        assert!(there(&mut source, number) || there(&mut pair.target, number), "key:{number} is lost");
+    }
+    until_held(&mut source, false);
+}
+
+#[test]
+fn keys_that_are_on_disk_alone_are_sent() {
+    let redis = RedisServer::start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2");
+    let mut node = options.start();
+    let mut pair = Pair::new(node.address(), redis.address());
+    let (mut names, mut lengths, mut state) = (Vec::new(), Vec::new(), 1u64);
+    // Not made shorter by being compressed.
+    let mut element = || {
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state
+        };
+        format!("{:016x}{:016x}{:016x}", word(), word(), word())
+    };
+    for number in 0..100 {
+        // Some are larger than what is dumped in one go, and have many rows.
+        let (name, count) = (format!("list:{number}"), if number % 10 == 0 { 3000 } else { 3 });
+        let elements: Vec<String> = (0..count).map(|_| element()).collect();
+        let words = ["RPUSH", &name].into_iter().chain(elements.iter().map(String::as_str));
+        assert_eq!(pair.source.call(words), Reply::Integer(count));
+        names.push(name);
+        lengths.push(count);
+    }
+    node.stop_written();
+    let node = options.start();
+    pair.source = node.client();
+    assert_eq!(pair.migrate(&format!("\"\" 0 {LONG_MS} KEYS {}", names.join(" "))), Reply::ok());
+    assert_eq!(pair.source.ask("DBSIZE"), Reply::Integer(0));
+    for (name, length) in names.iter().zip(lengths) {
+        assert_eq!(pair.target.ask(&format!("LLEN {name}")), Reply::Integer(length), "{name}");
+    }
 }
 
 #[test]

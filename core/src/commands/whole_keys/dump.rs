@@ -13,6 +13,7 @@ use basalt_storage::keyspace::{Keyspace, ScoreRange, SortedSet, Type};
 
 use super::stream::read_stream;
 use crate::commands::{Args, CommandError, Context};
+use crate::limits::migrations::DUMPED_BYTES_WANTED;
 use crate::limits::{DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK};
 
 /// `DUMP key`
@@ -21,6 +22,27 @@ pub(super) fn dump(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let value = read_value(&context.keyspace, args[1], &mut room)?;
     context.pay((DUMPED_BYTES_MAX - room.left) as u64 / DUMPED_BYTES_PER_WORK)?;
     reply.bulk_or_null(value.map(|value| basalt_rdb::write(&value)));
+    Ok(())
+}
+
+/// Step of a MIGRATE: `step|dump key …`. Replies what DUMP and PEXPIRETIME reply, of the first key, the second one and so on, until
+/// that is enough for one go: of one key at least, of the others when they are asked for again.
+pub(super) fn step_dump(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let (start, mut count) = (reply.mark(), 0);
+    for key in &args[1..] {
+        let value = read_value(&context.keyspace, key, &mut Room { left: DUMPED_BYTES_MAX })?;
+        let deadline_ms = match value {
+            Some(_) => context.keyspace.lookup(key)?.record.map(|record| record.deadline_ms()),
+            None => None,
+        };
+        reply.bulk_or_null(value.map(|value| basalt_rdb::write(&value)));
+        reply.integer(deadline_ms.map_or(-2, |deadline_ms| deadline_ms.map_or(-1, |deadline_ms| deadline_ms as i64)));
+        count += 1;
+        if reply.written_since(start).len() >= DUMPED_BYTES_WANTED {
+            break;
+        }
+    }
+    reply.array_before(start, 2 * count);
     Ok(())
 }
 
@@ -138,7 +160,9 @@ mod tests {
     use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
 
     use super::{Room, read_value};
+    use crate::commands::table::STEP_DUMP;
     use crate::commands::testing::Shard;
+    use crate::limits::migrations::DUMPED_BYTES_WANTED;
     use crate::limits::{DUMPED_BYTES_MAX, RESTORED_BYTES_MAX};
 
     #[test]
@@ -208,6 +232,42 @@ mod tests {
             let bounds = Bounds { string_bytes: 0, collection_bytes: DUMPED_BYTES_MAX - room.left };
             assert_eq!(basalt_rdb::read(&basalt_rdb::write(&value), bounds).err(), None, "{key}: {bounds:?}");
         }
+    }
+
+    #[test]
+    fn keys_are_dumped_with_their_deadlines_until_it_is_enough_for_one_go() {
+        let mut shard = Shard::new();
+        let deadline_ms = shard.now_ms + 5000;
+        for line in ["SET a 1", "SET b 2 PX 5000", "SET gone 3 PX 1", "SET c 4"] {
+            shard.line(line);
+        }
+        // Bytes of which none are like those before: they are not made shorter.
+        let mut state = 1u32;
+        let mut unlike = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as u8
+        };
+        let large: Vec<u8> = (0..DUMPED_BYTES_WANTED).map(|_| unlike()).collect();
+        shard.run(Protocol::Resp2, &[b"SET" as &[u8], b"large", &large]);
+        shard.now_ms += 1;
+        let mut dump = |keys: &[&str]| {
+            let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+            shard.step_bytes(STEP_DUMP, &keys)
+        };
+        let read = |reply: &[u8]| -> Vec<(bool, i64)> {
+            let replies: Vec<&[u8]> = value::split_elements(reply).unwrap().collect();
+            let pair = |pair: &[&[u8]]| (value::read_bulk(pair[0]).is_some(), value::read_integer(pair[1]).unwrap());
+            replies.chunks_exact(2).map(pair).collect()
+        };
+        let few = dump(&["a", "none", "b", "gone", "c"]);
+        assert_eq!(read(&few), [(true, -1), (false, -2), (true, deadline_ms as i64), (false, -2), (true, -1)]);
+        // Not what is behind a large one.
+        assert_eq!(read(&dump(&["a", "large", "c", "b"])), [(true, -1), (true, -1)]);
+        assert_eq!(read(&dump(&["large", "c"])), [(true, -1)]);
+        let payload = shard.run(Protocol::Resp2, &["DUMP", "a"]);
+        assert!(few.windows(payload.len()).any(|bytes| bytes == payload));
     }
 
     #[test]

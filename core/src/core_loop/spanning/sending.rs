@@ -4,6 +4,8 @@
 //! so nothing that was acknowledged is lost on the way. That is why a call waits for its thread before it holds anything. Keys that
 //! stay here are let go of as soon as they are dumped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use basalt_net::ring::ConnId;
 
 use super::Spanning;
@@ -17,14 +19,18 @@ use crate::core_loop::pending::PendingRequest;
 use crate::entry::spanning::SpanningOrder;
 use crate::ids::ShardId;
 use crate::limits::migrations as limits;
-use crate::multi_shard::spanning::{KnownReply, Migration, MigrationStep, Parcel};
+use crate::multi_shard::spanning::{Delivery, KnownReply, Migration, MigrationStep, Parcel};
 use crate::node::Asker;
 
 const TOO_MANY: CommandError =
     CommandError::text("BUSY Too many calls of MIGRATE wait for their turn, nothing was sent: try again");
 
-/// The reply where no thread is there to send anything.
-const NO_SENDER: &[u8] = b"-BUSY The node is about to stop, nothing was sent: try again\r\n";
+/// The reply where no thread is there to send anything, or is any more.
+const STOPPING: &[u8] = b"-BUSY The node is about to stop, nothing was sent: try again\r\n";
+
+/// The reply of a thread that has panicked. Of no key it is known for certain that it is there.
+const PANICKED: &[u8] =
+    b"ERR The keys were not sent, or not all of them, the log says why. The target instance may have some";
 
 impl Core {
     /// Starts a call of MIGRATE. All that its connection has sent before is answered.
@@ -59,25 +65,43 @@ impl Core {
         let spanning = Spanning::new((ticket, protocol, command.id), planned, None).called_by(connection);
         let index = self.enter_spanning(spanning.sending(Box::new(migration)));
         self.tasks.migrations.push_back(index);
+        self.server.senders.note_waiting();
         self.begin_migrations();
     }
 
     /// Begins with calls of MIGRATE that wait, as far as there are threads for them.
     pub(in crate::core_loop) fn begin_migrations(&mut self) {
         while !self.tasks.migrations.is_empty() && self.server.senders.reserve() {
-            let next = self.tasks.migrations.pop_front().and_then(|index| Some((index, self.tasks.take(index)?)));
-            let Some((index, Task::Spanning(mut spanning))) = next else {
-                unreachable!("a call that waits is there until it has begun")
-            };
+            let Some((index, mut spanning)) = self.next_migration() else { return self.server.senders.release() };
             spanning.has_sender = true;
             self.hold_next(index, spanning, 0);
         }
     }
 
-    /// Gives a thread back, and has the next one begin that waits for it.
+    /// Refuses all calls of MIGRATE that wait: nothing is begun any more.
+    pub(in crate::core_loop) fn refuse_migrations(&mut self) {
+        while let Some((index, spanning)) = self.next_migration() {
+            self.end_spanning(index, spanning, STOPPING.to_vec());
+        }
+    }
+
+    /// Takes out the call that has waited longest.
+    fn next_migration(&mut self) -> Option<(u32, Box<Spanning>)> {
+        let index = self.tasks.migrations.pop_front()?;
+        self.server.senders.note_begun();
+        let Some(Task::Spanning(spanning)) = self.tasks.take(index) else {
+            unreachable!("a call that waits is there until it has begun")
+        };
+        Some((index, spanning))
+    }
+
+    /// Gives a thread back, and has the next call begin that waits for it; unless one of another core does, which looks now and
+    /// then and would never come to its turn.
     pub(super) fn release_sender(&mut self) {
         self.server.senders.release();
-        self.begin_migrations();
+        if self.server.senders.waiting() <= self.tasks.migrations.len() {
+            self.begin_migrations();
+        }
     }
 
     /// Has a migration go on. All keys are held, and all that it has asked for is answered.
@@ -135,13 +159,15 @@ impl Core {
         let asker = Asker { core: self.id, ticket: self.pending.insert(request) };
         let server = self.server.clone();
         let job = move || {
-            let delivery = deliver(&parcel, &|| server.clock.unix_ms());
+            let sent = catch_unwind(AssertUnwindSafe(|| deliver(&parcel, &|| server.clock.unix_ms())));
             // Before its client may have more of them sent.
             drop(parcel);
+            // Whatever happens its core hears of it: the keys are held until then.
+            let delivery = sent.unwrap_or_else(|_| Delivery { error: Some(PANICKED.to_vec()), ..Delivery::default() });
             server.answer_late(asker, delivery.encode());
         };
         if self.server.senders.submit(Box::new(job)).is_err() {
-            self.server.answer_late(asker, NO_SENDER.to_vec());
+            self.server.answer_late(asker, STOPPING.to_vec());
         }
     }
 

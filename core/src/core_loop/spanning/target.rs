@@ -41,7 +41,9 @@ fn try_to_deliver(parcel: &Parcel, now_ms: &dyn Fn() -> u64, delivery: &mut Deli
     }
     let mut left = parcel.keys();
     loop {
-        let some: Vec<Parcelled<'_>> = left.by_ref().take(limits::SENT_AT_ONCE).collect();
+        // One whose deadline has passed by now is gone, here as there.
+        let is_there = |key: &Parcelled<'_>| key.deadline_ms.is_none_or(|deadline_ms| deadline_ms >= now_ms());
+        let some: Vec<Parcelled<'_>> = left.by_ref().filter(is_there).take(limits::SENT_AT_ONCE).collect();
         if some.is_empty() {
             return Ok(());
         }
@@ -67,19 +69,16 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Connects to a server; none if that is not possible in its time.
+    /// Connects to a server; none if that is not possible in its time. The look for the address of a name has time of its own, as
+    /// the system's resolver is set up.
     fn begin(target: &Target) -> Option<Conversation> {
         let host = std::str::from_utf8(&target.host).ok()?;
         let port: u16 = std::str::from_utf8(&target.port).ok()?.parse().ok()?;
         let deadline = Instant::now() + target.timeout;
-        let connect = |address| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() { None } else { TcpStream::connect_timeout(&address, left).ok() }
-        };
+        let connect = |address| TcpStream::connect_timeout(&address, time_left(deadline).ok()?).ok();
         let stream = (host, port).to_socket_addrs().ok()?.find_map(connect)?;
         // Answers are small, and one of them waits for each piece that is sent.
         stream.set_nodelay(true).ok()?;
-        stream.set_write_timeout(Some(target.timeout)).ok()?;
         Some(Conversation { stream, timeout: target.timeout, output: Vec::new(), input: Vec::new(), used: 0 })
     }
 
@@ -97,7 +96,7 @@ impl Conversation {
 
     /// Sends a key.
     fn restore(&mut self, key: &Parcelled<'_>, replaces: bool, now_ms: u64) -> io::Result<()> {
-        // One whose deadline has come by now is gone there at once, and is taken all the same. 0 would be no deadline.
+        // 0 would be no deadline.
         let time_to_live = key.deadline_ms.map_or(0, |deadline_ms| deadline_ms.saturating_sub(now_ms).max(1));
         let time_to_live = time_to_live.to_string();
         let words: [&[u8]; 5] = [b"RESTORE", key.key, time_to_live.as_bytes(), key.payload, b"REPLACE"];
@@ -119,15 +118,32 @@ impl Conversation {
             self.flush()?;
         }
         if bytes.len() > limits::OUTPUT_BYTES {
-            return self.stream.write_all(bytes);
+            return bytes.chunks(limits::OUTPUT_BYTES).try_for_each(|piece| self.send(piece));
         }
         self.output.extend_from_slice(bytes);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.output)?;
+        let output = std::mem::take(&mut self.output);
+        self.send(&output)?;
+        self.output = output;
         self.output.clear();
+        Ok(())
+    }
+
+    /// Sends a piece, all of which is to be taken in time.
+    fn send(&self, mut piece: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        while !piece.is_empty() {
+            self.stream.set_write_timeout(Some(time_left(deadline)?))?;
+            match (&self.stream).write(piece) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => piece = &piece[count..],
+                Err(error) if is_to_be_tried_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -138,7 +154,7 @@ impl Conversation {
     fn answer(&mut self) -> Result<Option<Vec<u8>>, Vec<u8>> {
         let line = self.line().map_err(|_| READING)?;
         match line.split_first() {
-            Some((b'+', _)) => Ok(None),
+            Some((b'+', b"OK")) => Ok(None),
             Some((b'-', error)) => Ok(Some([REFUSED, error].concat())),
             _ => Err([ODD, &line[..line.len().min(64)]].concat()),
         }
@@ -160,21 +176,26 @@ impl Conversation {
                 return Err(ErrorKind::InvalidData.into());
             }
             // One that sends a byte now and then has no more time than others.
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.set_read_timeout(Some(time_left(deadline)?))?;
             match self.stream.read(&mut piece) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.input.extend_from_slice(&piece[..count]),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
-                }
+                Err(error) if is_to_be_tried_again(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// The time until `deadline`: some, or an error.
+fn time_left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Returns whether it is for the clock to say if there is time for another try.
+fn is_to_be_tried_again(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 #[cfg(test)]
@@ -248,10 +269,10 @@ mod tests {
 
     #[test]
     fn keys_are_sent_in_their_order_with_their_time_to_live() {
-        let keys = [("a", None), ("b", Some(NOW_MS + 5000)), ("c", Some(NOW_MS - 1))];
-        let heard = ["SELECT 3", "RESTORE a 0 value", "RESTORE b 5000 value", "RESTORE c 1 value"];
+        let keys = [("a", None), ("b", Some(NOW_MS + 5000)), ("c", Some(NOW_MS - 1)), ("d", Some(NOW_MS))];
+        let heard = ["SELECT 3", "RESTORE a 0 value", "RESTORE b 5000 value", "RESTORE d 1 value"];
         let (taken, error, said) = send(&["+OK\r\n"; 4], &keys, |_| ());
-        assert_eq!((taken, error.as_str(), said), (vec![0, 1, 2], "", heard.map(str::to_owned).to_vec()));
+        assert_eq!((taken, error.as_str(), said), (vec![0, 1, 3], "", heard.map(str::to_owned).to_vec()));
         let (.., said) = send(&["+OK\r\n"; 4], &keys, |target| target.replaces = true);
         assert_eq!(said, heard.map(|line| if line == heard[0] { line.to_owned() } else { format!("{line} REPLACE") }));
     }
@@ -267,8 +288,11 @@ mod tests {
         let (taken, error, _) = send(&answers[..2], &keys, |_| ());
         assert_eq!(taken, [0]);
         assert!([READING, WRITING].contains(&error.as_bytes()), "{error}");
-        let (taken, error, _) = send(&["+OK\r\n", "HTTP/1.1 400 Bad Request\r\n"], &keys[..1], |_| ());
-        assert_eq!((taken.len(), error.contains("does not answer as Redis does: HTTP/1.1")), (0, true), "{error}");
+        for odd in ["HTTP/1.1 400 Bad Request", "+QUEUED", ":1"] {
+            let (taken, error, _) = send(&["+OK\r\n", &format!("{odd}\r\n")], &keys[..1], |_| ());
+            let expected = format!("ERR Target instance does not answer as Redis does: {odd}");
+            assert_eq!((taken.len(), error), (0, expected));
+        }
     }
 
     #[test]
@@ -312,15 +336,21 @@ mod tests {
     fn a_server_that_stands_still_or_is_not_there_is_not_waited_for_beyond_its_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let keys: [(&[u8], Option<u64>, &[u8]); 1] = [(b"a", None, b"v")];
-        let short = Target { timeout: Duration::from_millis(50), ..target(&listener) };
-        let delivery = deliver(&Parcel::of(short.clone(), &keys), &|| NOW_MS);
-        assert_eq!(delivery.error.as_deref(), Some(READING));
+        let slow = target(&listener);
+        let mut talk = Conversation::begin(&slow).unwrap();
+        talk.timeout = Duration::from_millis(50);
+        assert_eq!(talk.answer(), Err(READING.to_vec()));
+        // More than there is room for on the way, while nobody reads.
+        let large = vec![b'x'; 32 << 20];
+        let key = Parcelled { number: 0, key: b"a", deadline_ms: None, payload: &large };
+        let refused = talk.restore(&key, false, NOW_MS).and_then(|()| talk.flush());
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::TimedOut);
         drop(listener);
         for target in [
-            Target { timeout: Duration::from_secs(60), ..short.clone() },
-            Target { port: b"port".to_vec(), ..short.clone() },
-            Target { port: b"70000".to_vec(), ..short.clone() },
-            Target { host: b"\xff".to_vec(), ..short },
+            slow.clone(),
+            Target { port: b"port".to_vec(), ..slow.clone() },
+            Target { port: b"70000".to_vec(), ..slow.clone() },
+            Target { host: b"\xff".to_vec(), ..slow },
         ] {
             let delivery = deliver(&Parcel::of(target, &keys), &|| NOW_MS);
             assert_eq!(delivery, Delivery { taken: Vec::new(), error: Some(CONNECTING.to_vec()) });

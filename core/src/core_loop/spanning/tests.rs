@@ -365,8 +365,18 @@ fn keys_that_were_taken_elsewhere_are_deleted_and_those_without_a_thread_wait_an
         target.join().unwrap();
         asked(&mut core, &mut clients, &[&["EXISTS", &a, &b]], ":0\r\n").await;
 
-        // Of one that is too much the other server hears nothing.
+        // One that waits while the node is about to stop is not begun any more.
         asked(&mut core, &mut clients, &[&["SET", &a, "1"]], "+OK\r\n").await;
+        assert!((0..limits::migrations::AT_ONCE).all(|_| server.senders.reserve()));
+        clients[0].received.clear();
+        clients[0].ask(&["MIGRATE", "127.0.0.1", "1", &a, "0", "60000"]);
+        until("it waits", &mut core, &mut clients, |core, _| core.tasks.has_waiting_migrations()).await;
+        core.refuse_migrations();
+        until("refused", &mut core, &mut clients, |_, clients| clients[0].received.starts_with(b"-BUSY ")).await;
+        assert_eq!(server.senders.waiting(), 0);
+        (0..limits::migrations::AT_ONCE).for_each(|_| server.senders.release());
+
+        // Of one that is too much the other server hears nothing.
         core.tasks.carried_bytes = limits::CARRIED_BYTES_MAX;
         clients[0].received.clear();
         clients[0].ask(&["MIGRATE", "127.0.0.1", "1", &a, "0", "60000"]);

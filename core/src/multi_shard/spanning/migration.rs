@@ -13,10 +13,9 @@ use basalt_net::resp::{Protocol, Reply, value};
 use super::MISSHAPEN;
 use super::sides::{Side, Sides, elements, place_of};
 use crate::cluster::Router;
-use crate::commands::table::{self, STEP_EXEC};
+use crate::commands::table::{self, STEP_DUMP};
 use crate::commands::{Args, MigrateCall, Target};
 use crate::entry::request::{self, RequestHeader};
-use crate::entry::transaction;
 use crate::ids::ShardId;
 use crate::limits::migrations as limits;
 
@@ -44,7 +43,6 @@ struct Dumping {
     /// The first ones that are dumped, and those behind them that are asked for.
     dumped: usize,
     asked_for: usize,
-    at_once: usize,
 }
 
 /// A key that is there.
@@ -83,14 +81,12 @@ impl Parcel {
     /// A parcel of these keys, each with its deadline and its payload.
     #[cfg(test)]
     pub(crate) fn of(target: Target, keys: &[(&[u8], Option<u64>, &[u8])]) -> Parcel {
-        let dump = |(number, (_, deadline_ms, payload)): (usize, &(&[u8], Option<u64>, &[u8]))| Dump {
-            number,
-            deadline_ms: *deadline_ms,
-            reply: (*payload).into(),
-            payload: 0..payload.len(),
-        };
         let names = keys.iter().map(|(key, ..)| (*key).into()).collect();
-        Parcel { target: Arc::new(target), keys: names, dumps: keys.iter().enumerate().map(dump).collect() }
+        let mut dumps = Vec::new();
+        for (number, &(_, deadline_ms, payload)) in keys.iter().enumerate() {
+            dumps.push(Dump { number, deadline_ms, reply: payload.into(), payload: 0..payload.len() });
+        }
+        Parcel { target: Arc::new(target), keys: names, dumps }
     }
 
     /// Its keys, in the order of the call: at least one.
@@ -172,7 +168,7 @@ impl Migration {
             sides.of(shard).keys.add(db, key, !call.copies);
             match shards.iter_mut().find(|dumping| dumping.shard == shard) {
                 Some(dumping) => dumping.keys.push(number),
-                None => shards.push(Dumping { shard, keys: vec![number], dumped: 0, asked_for: 0, at_once: 1 }),
+                None => shards.push(Dumping { shard, keys: vec![number], dumped: 0, asked_for: 0 }),
             }
         }
         let (target, copies) = (Arc::new(call.target), call.copies);
@@ -200,9 +196,10 @@ impl Migration {
             .iter_mut()
             .filter(|dumping| dumping.dumped < dumping.keys.len())
             .map(|dumping| {
-                dumping.asked_for = dumping.at_once.min(dumping.keys.len() - dumping.dumped);
+                dumping.asked_for = limits::DUMPED_AT_ONCE.min(dumping.keys.len() - dumping.dumped);
                 let numbers = &dumping.keys[dumping.dumped..][..dumping.asked_for];
-                (dumping.shard, dumps_of(asked, db, numbers.iter().map(|&number| &*keys[number])))
+                let names = numbers.iter().map(|&number| &*keys[number]);
+                (dumping.shard, encode_for(asked, STEP_DUMP, db, names))
             })
             .collect();
         if !reads.is_empty() {
@@ -225,7 +222,9 @@ impl Migration {
         let dumping = self.shards.iter_mut().find(|dumping| dumping.shard == shard).ok_or_else(misshapen)?;
         let reply: Arc<[u8]> = reply.into();
         let replies = elements(&reply);
-        if replies.len() != 2 * dumping.asked_for {
+        // Of those behind a large one there is nothing yet.
+        let count = replies.len() / 2;
+        if !replies.len().is_multiple_of(2) || count == 0 || count > std::mem::take(&mut dumping.asked_for) {
             return Err(misshapen());
         }
         self.bytes_left = self.bytes_left.checked_sub(reply.len()).ok_or_else(|| {
@@ -233,14 +232,11 @@ impl Migration {
             format!("-ERR the keys have more than {most} MB together, too much for one MIGRATE: nothing was sent, name fewer\r\n")
                 .into_bytes()
         })?;
-        let numbers = &dumping.keys[dumping.dumped..][..dumping.asked_for];
+        let numbers = &dumping.keys[dumping.dumped..][..count];
         let mut at = reply.len() - replies.iter().map(|reply| reply.len()).sum::<usize>();
         for (&number, pair) in numbers.iter().zip(replies.chunks_exact(2)) {
             let end = at + pair[0].len();
             at = end + pair[1].len();
-            if let Some(error) = pair.iter().find(|reply| value::is_error(reply)) {
-                return Err(error.to_vec());
-            }
             let (Some(payload), Some(deadline_ms)) = (value::read_bulk(pair[0]), value::read_integer(pair[1])) else {
                 // The key is not there.
                 continue;
@@ -254,9 +250,7 @@ impl Migration {
                 payload,
             });
         }
-        dumping.dumped += std::mem::take(&mut dumping.asked_for);
-        let were_small = reply.len() < limits::DUMPED_BYTES_WANTED;
-        dumping.at_once = if were_small { (2 * dumping.at_once).min(limits::DUMPED_AT_ONCE) } else { 1 };
+        dumping.dumped += count;
         Ok(())
     }
 
@@ -292,18 +286,6 @@ fn encode_for<'a>(asked: u16, command: u16, db: u8, args: impl ExactSizeIterator
     bytes
 }
 
-/// A read of these keys, of each what DUMP and PEXPIRETIME reply.
-fn dumps_of<'a>(asked: u16, db: u8, keys: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let id = |name: &[u8]| table::lookup(name).expect("it is in the table").id;
-    let reads = [id(b"dump"), id(b"pexpiretime")];
-    let of_key = |key: &'a [u8]| reads.map(|read| encode_for(asked, read, db, [key].into_iter()));
-    let commands: Vec<Vec<u8>> = keys.flat_map(of_key).collect();
-    let mut bytes = Vec::new();
-    let header = RequestHeader { asked, ..RequestHeader::new(Protocol::Resp2, 0, STEP_EXEC) };
-    transaction::encode(&mut bytes, header, None, commands.iter().map(Vec::as_slice));
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,12 +304,6 @@ mod tests {
         let router = Router::new(2, 1);
         let mut names = (0..).map(|number| format!("{name}{number}"));
         names.find(|name| router.shard_of(name.as_bytes()) == ShardId(shard)).unwrap()
-    }
-
-    /// The lines that a step of a transaction consists of.
-    fn lines(bytes: &[u8]) -> Vec<String> {
-        let transaction = transaction::Transaction::read(bytes).unwrap();
-        transaction.commands().map(|bytes| line(bytes.unwrap())).collect()
     }
 
     fn line(bytes: &[u8]) -> String {
@@ -351,9 +327,9 @@ mod tests {
         out
     }
 
-    fn reads(migration: &mut Migration) -> Vec<(ShardId, Vec<String>)> {
+    fn reads(migration: &mut Migration) -> Vec<(ShardId, String)> {
         match migration.next(ASKED) {
-            MigrationStep::Dump(reads) => reads.into_iter().map(|(shard, bytes)| (shard, lines(&bytes))).collect(),
+            MigrationStep::Dump(reads) => reads.into_iter().map(|(shard, bytes)| (shard, line(&bytes))).collect(),
             other => panic!("something is to be dumped, not {other:?}"),
         }
     }
@@ -364,12 +340,12 @@ mod tests {
         let (mut sides, mut migration) = plan(&format!("migrate h 1  0 1 keys {a} {b} {c} {d}"));
         assert!(sides.iter().flat_map(|side| &side.keys.keys).all(|held| held.is_exclusive && held.db == 3));
         assert_eq!(sides.iter().map(|side| side.keys.keys.len()).collect::<Vec<_>>(), [2, 2]);
-        let of_key = |key: &str| vec![format!("dump {key}"), format!("pexpiretime {key}")];
-        assert_eq!(reads(&mut migration), [(ShardId(0), of_key(&a)), (ShardId(1), of_key(&b))]);
+        let (of_first, of_second) = (format!("step|dump {a} {c}"), format!("step|dump {b} {d}"));
+        assert_eq!(reads(&mut migration), [(ShardId(0), of_first), (ShardId(1), of_second)]);
+        // One of them has enough with the first key.
         migration.take_dumps(ShardId(1), &dumped(&[Some((b"of b", -1))])).unwrap();
-        migration.take_dumps(ShardId(0), &dumped(&[Some((b"of a", 77))])).unwrap();
-        assert_eq!(reads(&mut migration), [(ShardId(0), of_key(&c)), (ShardId(1), of_key(&d))]);
-        migration.take_dumps(ShardId(0), &dumped(&[None])).unwrap();
+        migration.take_dumps(ShardId(0), &dumped(&[Some((b"of a", 77)), None])).unwrap();
+        assert_eq!(reads(&mut migration), [(ShardId(1), format!("step|dump {d}"))]);
         migration.take_dumps(ShardId(1), &dumped(&[Some((b"", -1))])).unwrap();
         let MigrationStep::Send(parcel) = migration.next(ASKED) else { panic!("all is dumped") };
         let sent: Vec<_> = parcel.keys().map(|key| (key.number, key.key, key.deadline_ms, key.payload)).collect();
@@ -400,38 +376,34 @@ mod tests {
     fn nothing_is_sent_of_what_is_not_there_or_too_large() {
         let (_, mut migration) = plan("migrate h 1 a 0 1");
         reads(&mut migration);
-        migration.take_dumps(ShardId(0), &dumped(&[])).unwrap_err();
         let shard = Router::new(2, 1).shard_of(b"a");
+        for count in [0, 2] {
+            migration.take_dumps(shard, &dumped(&vec![None; count])).unwrap_err();
+        }
+        reads(&mut migration);
         migration.take_dumps(shard, &dumped(&[None])).unwrap();
         assert!(matches!(migration.next(ASKED), MigrationStep::NoKey));
-
-        let (_, mut migration) = plan("migrate h 1 a 0 1");
-        reads(&mut migration);
-        let refused = migration.take_dumps(shard, b"*2\r\n-ERR the key is too large to dump\r\n:-1\r\n");
-        assert_eq!(refused.unwrap_err(), b"-ERR the key is too large to dump\r\n");
 
         let (_, mut migration) = plan("migrate h 1  0 1 keys {a}1 {a}2 {a}3");
         let half = vec![b'x'; limits::BYTES_MAX / 2];
         reads(&mut migration);
         migration.take_dumps(shard, &dumped(&[Some((&half, -1))])).unwrap();
-        // Behind a large one they come one by one.
-        assert_eq!(reads(&mut migration)[0].1.len(), 2);
+        assert_eq!(reads(&mut migration), [(shard, "step|dump {a}2 {a}3".to_owned())]);
         let refused = migration.take_dumps(shard, &dumped(&[Some((&half, -1))])).unwrap_err();
         assert!(refused.starts_with(b"-ERR the keys have more than 64 MB together"));
     }
 
     #[test]
-    fn small_keys_are_dumped_more_and_more_at_once() {
-        let names: Vec<String> = (0..200).map(|number| format!("{{a}}{number}")).collect();
+    fn many_keys_are_dumped_so_many_at_a_time() {
+        let names: Vec<String> = (0..70).map(|number| format!("{{a}}{number}")).collect();
         let (_, mut migration) = plan(&format!("migrate h 1  0 1 keys {}", names.join(" ")));
         let shard = Router::new(2, 1).shard_of(b"a");
         let mut rounds = Vec::new();
         while let MigrationStep::Dump(reads) = migration.next(ASKED) {
-            let count = lines(&reads[0].1).len() / 2;
+            let count = line(&reads[0].1).split(' ').count() - 1;
             rounds.push(count);
             migration.take_dumps(shard, &dumped(&vec![Some((&b"x"[..], -1)); count])).unwrap();
         }
-        assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 32, 32, 32, 32, 9]);
-        assert_eq!(rounds.iter().sum::<usize>(), names.len());
+        assert_eq!(rounds, [32, 32, 6]);
     }
 }
