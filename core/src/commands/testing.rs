@@ -41,7 +41,9 @@ impl Shard {
 impl<R: Rows> Shard<R> {
     pub(super) fn over(rows: R) -> Shard<R> {
         let string_bytes_max = limits::BULK_BYTES_MAX as usize;
-        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, db: 0, string_bytes_max }
+        let (mut scratch, now_ms) = (Scratch::default(), 1_700_000_000_000);
+        scratch.keep_access_times(now_ms);
+        Shard { rows, scratch, entries: 0, now_ms, db: 0, string_bytes_max }
     }
 
     /// Its rows.
@@ -119,6 +121,7 @@ impl<R: Rows> Shard<R> {
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
         let mut keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, self.db, self.now_ms);
         keyspace.tell_misses(command.tells_misses());
+        keyspace.note_accesses(true);
         let random = &mut Random::new(self.entries);
         let work_left = std::cell::Cell::new(u64::MAX);
         run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left }, args, reply)

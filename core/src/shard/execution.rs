@@ -486,6 +486,7 @@ impl Call<'_> {
         let (now_ms, string_bytes_max) = self.moment();
         let tells_misses = scratch.told().has(EventClasses::MISS);
         let mut keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, now_ms);
+        keyspace.note_accesses(true);
         if tells_misses {
             let called = table::by_id(self.header.command);
             let executed = called.map(|command| once::inner(command, self.args).map_or(command, |(inner, _)| inner));

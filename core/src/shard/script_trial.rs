@@ -77,7 +77,8 @@ impl Trying {
         let start = replies.len();
         let mut reply = Reply::strictly_bounded(replies, member.header.protocol, self.reply_bytes_max);
         let work_before = rows.work();
-        let keyspace = Keyspace::new(rows, &mut self.scratch, self.versions, member.header.db, self.time_ms);
+        let mut keyspace = Keyspace::new(rows, &mut self.scratch, self.versions, member.header.db, self.time_ms);
+        keyspace.note_accesses(true);
         let mut own_random = member.header.seed.map(Random::new);
         let random = own_random.as_mut().unwrap_or(&mut self.random);
         let work_left = Cell::new(work.unwrap_or(u64::MAX));
@@ -159,7 +160,7 @@ impl Execution<'_> {
             time_ms,
             string_bytes_max: usize::try_from(string_bytes_max).unwrap_or(usize::MAX),
             reply_bytes_max: usize::try_from(reply_bytes_max).unwrap_or(usize::MAX),
-            scratch: Scratch::default(),
+            scratch: self.scratch.for_trial(),
             versions,
             random: Random::new(0),
         };

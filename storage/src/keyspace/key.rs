@@ -217,6 +217,13 @@ pub(crate) fn meta_key(space: Space, slot: Slot, key: &[u8]) -> RowKey {
     row
 }
 
+/// The space and the hash of the key in a metadata row key.
+#[inline]
+pub(super) fn space_and_hash(row: &[u8]) -> (u8, u32) {
+    let &[space, _, _, _, a, b, c, d, ..] = row else { unreachable!("a metadata row key has a hash") };
+    (space, u32::from_be_bytes([a, b, c, d]))
+}
+
 /// The ranges of all rows of `key` in database `db` of rows with these counters: its metadata, and its elements of whatever
 /// version, unless only the former is read. They are those of this moment: databases may be swapped.
 pub fn rows_of_key(

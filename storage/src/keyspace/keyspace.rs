@@ -36,6 +36,8 @@ pub struct Keyspace<'a> {
     tells_misses: bool,
     /// True if the next key that is put is told to be new though it may take the place of another.
     puts_anew: bool,
+    /// True if keys that are found or put count as used.
+    pub(super) notes_accesses: bool,
 }
 
 impl<'a> Keyspace<'a> {
@@ -52,7 +54,8 @@ impl<'a> Keyspace<'a> {
     ) -> Keyspace<'a> {
         assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
         let space = rows.counters().spaces.of(db);
-        Keyspace { rows, scratch, versions, now_ms, db, space, tells_misses: false, puts_anew: false }
+        let [tells_misses, puts_anew, notes_accesses] = [false; 3];
+        Keyspace { rows, scratch, versions, now_ms, db, space, tells_misses, puts_anew, notes_accesses }
     }
 
     /// The moment this keyspace shows, in Unix milliseconds.
@@ -147,6 +150,7 @@ impl<'a> Keyspace<'a> {
         if meta.is_expired(self.now_ms) {
             return Ok(Lookup { record: None, prior });
         }
+        self.note_access(&row_key);
         let Meta { kind, is_packed, body, .. } = meta;
         let body_start = row.len() - body.len();
         Ok(Lookup { record: Some(Record { row, kind, deadline_ms, fields_due_ms, is_packed, body_start }), prior })
@@ -367,7 +371,9 @@ impl<'a> Keyspace<'a> {
             self.remove_told_row(key, prior);
             return false;
         }
-        self.rows.put(&key::meta_key(self.space, prior.slot, key), row);
+        let row_key = key::meta_key(self.space, prior.slot, key);
+        self.note_access(&row_key);
+        self.rows.put(&row_key, row);
         self.count_expired(prior);
         if !prior.stored {
             self.rows.counters_mut().keys[self.db as usize] += 1;
@@ -404,6 +410,16 @@ impl<'a> Keyspace<'a> {
             self.move_fields_due(key, prior.fields_due_ms, None);
         }
         self.scratch.note_written(self.db, key);
+    }
+
+    /// Notes that the key of this row was used, if that counts.
+    #[inline]
+    fn note_access(&self, row_key: &[u8]) {
+        if self.notes_accesses
+            && let Some(accesses) = self.scratch.access_times()
+        {
+            accesses.note(row_key, self.now_ms);
+        }
     }
 
     /// Returns whether a key's deadline had passed when it was looked up.

@@ -4,6 +4,7 @@
 //! per element of a larger one. Element rows carry the version of the key they belong to, so deleting or overwriting a huge
 //! collection touches one row: what is left under an old version is an orphan that compaction drops.
 
+mod access_times;
 mod cold_rows;
 mod collection;
 mod databases;

@@ -42,6 +42,12 @@ impl VersionSource {
         VersionSource { next: 0, end: 0, packing: &Packing::STANDARD }
     }
 
+    /// Returns whether these are the versions of a read.
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.end == 0
+    }
+
     /// Returns the number of versions that are left.
     pub fn left(&self) -> u64 {
         self.end - self.next

@@ -474,3 +474,35 @@ fn debugging_holds_up_nobody_else_and_due_keys_stay_if_wanted() {
     assert_eq!(clients[0].ask("DEBUG SET-ACTIVE-EXPIRE 1"), Reply::ok());
     eventually("it is deleted", DEADLINE, || if expired(&mut clients[2]) { Ok(()) } else { Err("it is there") });
 }
+
+#[test]
+fn a_key_is_idle_while_nobody_uses_it() {
+    let (alone, redis) = (two_cores(), RedisServer::start());
+    for address in [alone.node.address(), redis.address()] {
+        let mut client = Client::connect(address).expect("it accepts");
+        let begun = Instant::now();
+        for key in ["read", "touched", "left"] {
+            client.ask(&format!("SET {key} v"));
+        }
+        let idle = |client: &mut Client, key: &str| client.ask(&format!("OBJECT IDLETIME {key}")).integer() as u64;
+        eventually("the keys are idle for two seconds", DEADLINE, || {
+            // None of these is a use, and a clock of seconds may be ahead by one.
+            for line in ["EXISTS left", "TYPE read", "TTL touched", "OBJECT ENCODING read"] {
+                client.ask(line);
+            }
+            let all = ["read", "touched", "left"].map(|key| idle(&mut client, key));
+            assert!(all.iter().all(|idle| *idle <= begun.elapsed().as_secs() + 1), "{all:?}");
+            if all.iter().all(|idle| *idle >= 2) { Ok(()) } else { Err(all) }
+        });
+        let used = Instant::now();
+        assert_eq!(client.ask("GET read"), Reply::bulk("v"));
+        assert_eq!(client.ask("TOUCH touched none").integer(), 1);
+        for key in ["read", "touched"] {
+            let idle = idle(&mut client, key);
+            assert!(idle <= used.elapsed().as_secs() + 1, "{key} is idle for {idle} s");
+        }
+        assert!(idle(&mut client, "left") >= 2);
+        assert_eq!(client.ask("OBJECT IDLETIME none"), Reply::Null);
+        assert!(client.ask("OBJECT FREQ left").is_error("ERR An LFU maxmemory policy is not selected"));
+    }
+}

@@ -250,6 +250,8 @@ fn tell_deadlines(context: &mut Context<'_>, args: Args<'_>, clock: Clock, reply
 /// their deadline at the entry's time, of hashes whose earliest deadline lies at `from` or later, and replies how many.
 pub(super) fn step_expire_fields(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (count, from_ms) = (parse_usize(args[1])?, parse_usize(args[2])? as u64);
+    // Nobody has used them.
+    context.keyspace.note_accesses(false);
     reply.integer(context.keyspace.delete_expired_fields(count, from_ms)? as i64);
     Ok(())
 }

@@ -1,4 +1,6 @@
 //! DEL, UNLINK, EXISTS, TOUCH and TYPE.
+//!
+//! What a newcomer would get wrong: TOUCH is EXISTS that counts as an access to the keys, which is all that it is for.
 
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::EventClasses;
@@ -20,8 +22,14 @@ pub(super) fn del(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     Ok(())
 }
 
-/// `EXISTS key [key …]` and `TOUCH key [key …]`
+/// `EXISTS key [key …]`
 pub(super) fn exists(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.note_accesses(false);
+    touch(context, args, reply)
+}
+
+/// `TOUCH key [key …]`
+pub(super) fn touch(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut count = 0;
     for key in &args[1..] {
         count += i64::from(context.keyspace.exists(key)?);
@@ -32,6 +40,7 @@ pub(super) fn exists(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 
 /// `TYPE key`
 pub(super) fn r#type(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.note_accesses(false);
     let record = context.keyspace.record(args[1])?;
     reply.simple(record.map_or("none", |record| record.kind().name()));
     Ok(())

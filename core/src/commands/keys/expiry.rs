@@ -155,6 +155,7 @@ fn write_deadline(
     reply: &mut Reply<'_>,
     show: impl FnOnce(u64) -> u64,
 ) -> Outcome {
+    context.keyspace.note_accesses(false);
     reply.integer(match context.keyspace.record(args[1])? {
         None => -2,
         Some(record) => record.deadline_ms().map_or(-1, |deadline_ms| show(deadline_ms) as i64),

@@ -8,9 +8,15 @@ use crate::commands::{Args, CommandError, Context};
 
 type Outcome = Result<(), CommandError>;
 
+/// Has look-ups of a key told to nobody, and count as no access to it: who asks about a key does not use it.
+fn only_ask(keyspace: &mut Keyspace<'_>) {
+    keyspace.tell_misses(false);
+    keyspace.note_accesses(false);
+}
+
 /// `OBJECT ENCODING key`
 pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    context.keyspace.tell_misses(false);
+    only_ask(&mut context.keyspace);
     reply.bulk_or_null(encoding(&context.keyspace, args[2])?);
     Ok(())
 }
@@ -54,13 +60,19 @@ pub(super) fn object_refcount(context: &mut Context<'_>, args: Args<'_>, reply: 
     write_if_exists(context, args[2], 1, reply)
 }
 
-/// `OBJECT IDLETIME key`: the time of a key's last use is not kept
+/// `OBJECT IDLETIME key`: whole seconds since the key was used last, as far as this replica knows. No policy that counts uses
+/// instead can be set.
 pub(super) fn object_idletime(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    write_if_exists(context, args[2], 0, reply)
+    let seconds = idle_seconds(&context.keyspace, args[2]);
+    write_if_exists(context, args[2], seconds, reply)
+}
+
+fn idle_seconds(keyspace: &Keyspace<'_>, key: &[u8]) -> i64 {
+    i64::try_from(keyspace.idle_ms(key) / 1000).unwrap_or(i64::MAX)
 }
 
 fn write_if_exists(context: &mut Context<'_>, key: &[u8], number: i64, reply: &mut Reply<'_>) -> Outcome {
-    context.keyspace.tell_misses(false);
+    only_ask(&mut context.keyspace);
     if context.keyspace.exists(key)? {
         reply.integer(number);
     } else {
@@ -71,7 +83,7 @@ fn write_if_exists(context: &mut Context<'_>, key: &[u8], number: i64, reply: &m
 
 /// `OBJECT FREQ key`: how often a key is used is not counted
 pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    context.keyspace.tell_misses(false);
+    only_ask(&mut context.keyspace);
     if !context.keyspace.exists(args[2])? {
         reply.null();
         return Ok(());
@@ -85,12 +97,13 @@ pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut
 /// A step of DEBUG OBJECT: the line that it replies, as far as Redis' fields mean something here. The length is that of the key's
 /// rows.
 pub(super) fn step_describe(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    context.keyspace.tell_misses(false);
+    only_ask(&mut context.keyspace);
     let encoding = encoding(&context.keyspace, args[1])?;
     let bytes = context.keyspace.row_bytes(args[1], None)?;
     let (Some(encoding), Some(bytes)) = (encoding, bytes) else { return Err(CommandError::text("ERR no such key")) };
+    let idle_seconds = idle_seconds(&context.keyspace, args[1]);
     reply.simple(format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:0"
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:{idle_seconds}"
     ));
     Ok(())
 }
@@ -99,6 +112,7 @@ pub(super) fn step_describe(context: &mut Context<'_>, args: Args<'_>, reply: &m
 mod tests {
     use basalt_net::resp::Protocol;
 
+    use crate::commands::table;
     use crate::commands::testing::Shard;
 
     #[test]
@@ -160,5 +174,36 @@ mod tests {
             ],
         );
         assert!(shard.line("OBJECT FREQ text").starts_with("-ERR An LFU maxmemory policy is not selected"));
+        shard.expect(Protocol::Resp2, &[("OBJECT FREQ none", "$-1")]);
+    }
+
+    #[test]
+    fn keys_are_idle_until_somebody_uses_them() {
+        let mut shard = Shard::new();
+        for line in ["MSET a v b v c v e v other v", "HSET h f v", "RPUSH l x"] {
+            shard.line(line);
+        }
+        shard.now_ms += 10_000;
+        // As in Redis, who asks about a key does not use it.
+        for line in ["EXISTS a", "TYPE a", "TTL a", "PEXPIRETIME a", "OBJECT ENCODING a", "OBJECT FREQ a"] {
+            shard.line(line);
+        }
+        assert!(shard.step(table::STEP_DESCRIBE, &[b"a"]).ends_with(" lru_seconds_idle:10"));
+        for (used, key) in [
+            ("GET a", "a"),
+            ("TOUCH b none", "b"),
+            ("SET c w", "c"),
+            ("EXPIRE e 100", "e"),
+            ("HSET h f w", "h"),
+            ("LRANGE l 0 0", "l"),
+        ] {
+            let ask = format!("OBJECT IDLETIME {key}");
+            assert_eq!(shard.line(&ask), ":10", "before {used}");
+            assert!(!shard.line(used).starts_with('-'));
+            assert_eq!(shard.line(&ask), ":0", "after {used}");
+        }
+        shard.now_ms += 5_000;
+        shard.expect(Protocol::Resp2, &[("OBJECT IDLETIME other", ":15"), ("OBJECT IDLETIME a", ":5")]);
+        shard.expect(Protocol::Resp2, &[("RENAME other a", "+OK"), ("OBJECT IDLETIME a", ":0")]);
     }
 }

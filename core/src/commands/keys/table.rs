@@ -13,7 +13,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(101, &facts::DEL, del::del).reads(Rows::Keys).scattered(SUM),
     Command::write(102, &facts::UNLINK, del::del).reads(Rows::Keys).scattered(SUM),
     Command::read(103, &facts::EXISTS, del::exists).reads(Rows::Keys).scattered(SUM),
-    Command::read(104, &facts::TOUCH, del::exists).reads(Rows::Keys).scattered(SUM),
+    Command::read(104, &facts::TOUCH, del::touch).reads(Rows::Keys).scattered(SUM),
     Command::read(105, &facts::TYPE, del::r#type).reads(Rows::Keys),
     Command::write(106, &facts::EXPIRE, expiry::expire).reads(Rows::Keys),
     Command::write(107, &facts::PEXPIRE, expiry::pexpire).reads(Rows::Keys),

@@ -25,6 +25,7 @@ pub(in crate::commands) fn memory_usage(
         // All of a large collection would hold up everybody on its core.
         samples = if count == 0 { MEMORY_USAGE_SAMPLES_MAX } else { count.min(MEMORY_USAGE_SAMPLES_MAX) };
     }
+    context.keyspace.note_accesses(false);
     match context.keyspace.row_bytes(args[2], Some(samples))? {
         Some(bytes) => reply.integer(bytes as i64),
         None => reply.null(),

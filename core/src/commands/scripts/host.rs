@@ -161,6 +161,7 @@ impl ShardHost<'_, '_> {
         let is_scan = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan));
         self.is_writing = matches!(command.kind, Kind::Write(_));
         self.context.keyspace.tell_misses(command.tells_misses());
+        self.context.keyspace.note_accesses(true);
         match command.kind {
             _ if command.publishes && self.terms.is_wide => {
                 match publish(&mut self.messages, &self.context.work_left, command, args) {

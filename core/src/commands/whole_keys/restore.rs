@@ -17,13 +17,15 @@ struct RestoreOptions {
     replace: bool,
     /// True if the deadline is a time, and not one from now.
     is_absolute: bool,
+    /// Milliseconds since the key was used last, if they are given.
+    idle_ms: Option<u64>,
 }
 
 impl RestoreOptions {
-    /// Reads them. How long and how often the key was used is checked, and not kept: nothing is chosen by it here.
+    /// Reads them. How often the key was used is checked, and not kept, as in Redis without a policy that asks for it.
     fn read(args: Args<'_>) -> Result<RestoreOptions, CommandError> {
         let mut options = RestoreOptions::default();
-        let (mut has_idle_time, mut has_frequency) = (false, false);
+        let mut has_frequency = false;
         let mut words = &args[4..];
         while let Some((word, rest)) = words.split_first() {
             words = rest;
@@ -31,12 +33,11 @@ impl RestoreOptions {
                 (b"replace", _) => options.replace = true,
                 (b"absttl", _) => options.is_absolute = true,
                 (b"idletime", Some((value, rest))) if !has_frequency => {
-                    if parse_i64(value)? < 0 {
-                        return Err(CommandError::text("ERR Invalid IDLETIME value, must be >= 0"));
-                    }
-                    (has_idle_time, words) = (true, rest);
+                    let seconds = u64::try_from(parse_i64(value)?)
+                        .map_err(|_| CommandError::text("ERR Invalid IDLETIME value, must be >= 0"))?;
+                    (options.idle_ms, words) = (Some(seconds.saturating_mul(1000)), rest);
                 }
-                (b"freq", Some((value, rest))) if !has_idle_time => {
+                (b"freq", Some((value, rest))) if options.idle_ms.is_none() => {
                     if !(0..=255).contains(&parse_i64(value)?) {
                         return Err(CommandError::text("ERR Invalid FREQ value, must be >= 0 and <= 255"));
                     }
@@ -106,7 +107,11 @@ fn restore_by(
         }
     } else {
         keyspace.put_anew();
+        keyspace.note_accesses(options.idle_ms.is_none());
         write_value(keyspace, args[1], &value, deadline_ms)?;
+        if let Some(idle_ms) = options.idle_ms {
+            keyspace.note_used_before(args[1], idle_ms);
+        }
         keyspace.notify(EventClasses::GENERIC, "restore", args[1]);
     }
     reply.ok();
@@ -263,6 +268,24 @@ mod tests {
         shard.expect(
             Protocol::Resp2,
             &[("GET taken", "$5 value"), ("TTL taken", ":100"), ("EXISTS past new", ":0"), ("DBSIZE", ":1")],
+        );
+    }
+
+    #[test]
+    fn a_key_is_idle_since_it_was_where_it_comes_from() {
+        let payload = basalt_rdb::write(&Value::String(b"value".to_vec()));
+        let mut shard = Shard::new();
+        shard.now_ms += 100_000;
+        assert_eq!(restore(&mut shard, "k", "0", &payload, "IDLETIME 40"), "+OK");
+        assert_eq!(restore(&mut shard, "new", "0", &payload, ""), "+OK");
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("OBJECT IDLETIME k", ":40"),
+                ("OBJECT IDLETIME new", ":0"),
+                ("GET k", "$5 value"),
+                ("OBJECT IDLETIME k", ":0"),
+            ],
         );
     }
 
