@@ -203,7 +203,15 @@ impl Execution<'_> {
             (false, true) => TrialRun::OrNot,
             (false, false) => TrialRun::Never,
         };
-        match self.call(handler, header, &args, trial, out) {
+        let is_sweep = command.id == table::DELETE_EXPIRED_FIELDS;
+        if is_sweep {
+            self.store.watched_mut().set_sweeping(true);
+        }
+        let outcome = self.call(handler, header, &args, trial, out);
+        if is_sweep {
+            self.store.watched_mut().set_sweeping(false);
+        }
+        match outcome {
             // What it names is fetched all at once.
             Err(Failure::Cold(met)) => {
                 Err(Failure::Cold(self.named_cold(command, header, &args, bytes, names).unwrap_or(met)))

@@ -322,8 +322,8 @@ impl Execution<'_> {
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let (mut cold, mut deadlines) = (ColdRows::new(), Vec::with_capacity(keys.len()));
         for key in keys {
-            match keyspace.lookup(key) {
-                Ok(found) => deadlines.push(found.record.map(|record| unchanged_until_ms(&record, self.now_ms))),
+            match unchanged_until_ms(&keyspace, key) {
+                Ok(until_ms) => deadlines.push(until_ms),
                 Err(StorageError::Cold(read)) => match keyspace.cold_key(key, &mut cold) {
                     Ok(()) if !cold.is_empty() => {}
                     _ => return Err(Failure::Cold(read)),
@@ -350,10 +350,12 @@ impl Execution<'_> {
 }
 
 /// The last moment at which nothing has changed in a key by the passing of time alone: neither is it gone, nor a field of it that
-/// is there now.
-fn unchanged_until_ms(record: &Record<'_>, now_ms: u64) -> u64 {
-    let fields_due_ms = record.fields_due_ms().filter(|due_ms| *due_ms >= now_ms);
-    record.deadline_ms().into_iter().chain(fields_due_ms).min().unwrap_or(u64::MAX)
+/// is there now. Fields that are past their deadline and have their rows still are not: that these go changes nothing.
+fn unchanged_until_ms(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<u64>, StorageError> {
+    let found = keyspace.lookup(key)?;
+    let fields_due_ms = keyspace.live_field_deadline_ms(key, &found)?;
+    let until_ms = |record: Record<'_>| record.deadline_ms().into_iter().chain(fields_due_ms).min().unwrap_or(u64::MAX);
+    Ok(found.record.map(until_ms))
 }
 
 /// Replies a transaction as it came, and the place of the script that has met a key of another shard: whoever has sent it runs it

@@ -25,6 +25,7 @@ use super::key::{Due, RowKey};
 use super::key_events::EventClasses;
 use super::keyspace::damaged;
 use super::meta::Type;
+use super::record::Lookup;
 use crate::limits::DEADLINES_AT_ONCE;
 use crate::{Direction, Result};
 
@@ -344,6 +345,29 @@ impl Keyspace<'_> {
     pub fn next_field_deadline_ms(&self, from_ms: u64) -> Result<Option<u64>> {
         let mut next_ms = None;
         self.scan_deadlines(Due::Fields, from_ms, u64::MAX, &mut |deadline_ms, _, _| {
+            next_ms = Some(deadline_ms);
+            ControlFlow::Break(())
+        })?;
+        Ok(next_ms)
+    }
+
+    /// The earliest deadline that has not passed among those of the fields of the key that was `found`, in Unix milliseconds; `None`
+    /// if there is none.
+    ///
+    /// # Errors
+    /// As the reads.
+    pub fn live_field_deadline_ms(&self, key: &[u8], found: &Lookup<'_>) -> Result<Option<u64>> {
+        let Some(record) = &found.record else { return Ok(None) };
+        if record.fields_due_ms.is_none_or(|due_ms| due_ms >= self.now_ms) {
+            return Ok(record.fields_due_ms);
+        }
+        let collection = match Held::read(self, key, found, record)? {
+            // Without those that have passed.
+            Held::Packed(packed) => return Ok(packed.deadlines.earliest_ms()),
+            Held::Rows(collection) => collection,
+        };
+        let mut next_ms = None;
+        scan_order(self, &collection, self.now_ms, u64::MAX, &mut |deadline_ms, _| {
             next_ms = Some(deadline_ms);
             ControlFlow::Break(())
         })?;

@@ -22,6 +22,8 @@ pub struct WatchedKeys {
     open_has_writes: Cell<bool>,
     /// Keys that were looked for by the entry that is being applied.
     looks: usize,
+    /// True while what is past its deadline is removed: nothing changes by that which has not changed by time.
+    is_sweeping: bool,
 }
 
 /// A watch of one key in one database.
@@ -58,8 +60,8 @@ impl WatchedKeys {
         self.watches.is_empty()
     }
 
-    /// Has `watch` watch `key` of database `db`, unless it does already. `deadline_ms` is the key's deadline, [`u64::MAX`] if it
-    /// has none; `None` if there is no such key.
+    /// Has `watch` watch `key` of database `db`, unless it does already. `deadline_ms` is the first deadline of the key, or of a field
+    /// that it has now, [`u64::MAX`] if there is none; `None` if there is no such key.
     pub fn watch(&mut self, watch: u64, db: u8, key: &[u8], deadline_ms: Option<u64>) {
         let fresh = || Watch {
             keys: HashSet::new(),
@@ -82,6 +84,12 @@ impl WatchedKeys {
     pub fn open_batch(&mut self, number: u64, has_writes: bool) {
         self.open_batch = number;
         self.open_has_writes.set(has_writes);
+    }
+
+    /// Says whether what is put and deleted from here on removes what is past its deadline and nothing else. Whoever watches a key
+    /// has seen it without that already, or learns from [`WatchState::deadline_ms`] that the time has come.
+    pub fn set_sweeping(&mut self, is_sweeping: bool) {
+        self.is_sweeping = is_sweeping;
     }
 
     /// Takes note that a write has joined the batch being collected.
@@ -132,6 +140,9 @@ impl WatchedKeys {
 
     /// Takes note that a row of `key` was set, or deleted if it `goes`.
     pub(super) fn note(&mut self, db: u8, key: &[u8], goes: bool) {
+        if self.is_sweeping {
+            return;
+        }
         let is_changed = |watcher: &&Watcher| watcher.db == db && (watcher.exists || !goes);
         let watchers = self.by_key.get(key).into_iter().flatten();
         let changed: SmallVec<[u64; 4]> = watchers.filter(is_changed).map(|watcher| watcher.watch).collect();

@@ -210,6 +210,47 @@ fn a_watched_key_that_expires_is_changed_and_one_that_had_expired_is_not() {
 }
 
 #[test]
+fn fields_past_their_deadline_are_no_change_when_they_are_removed_and_those_that_were_there_are() {
+    let long = "x".repeat(100);
+    for value in ["v", &*long] {
+        with_shard(log_options(), |mut shard| async move {
+            let mut host = Host::default();
+            let deadlines = [("early", "1000"), ("late", "5000")];
+            shard.submit(
+                of(1, 0),
+                Mode::Write,
+                &command(&["HSET", "h", "early", value, "late", value, "f", value]),
+                1,
+                &mut host,
+            );
+            for (field, deadline) in deadlines {
+                let words = ["HPEXPIREAT", "h", deadline, "FIELDS", "1", field];
+                shard.submit(of(1, 0), Mode::Write, &command(&words), 1, &mut host);
+            }
+            shard.settle(&mut host).await;
+            let now_ms = 2000;
+            for client in [1, 2, 3] {
+                shard.submit(of(client, 1), Mode::Read, &watch(client.into(), &["h"]), now_ms, &mut host);
+            }
+            shard.tick(Instant::now(), now_ms, None, &mut host);
+            shard.settle(&mut host).await;
+            shard.submit(of(4, 2), Mode::Read, &command(&["HLEN", "h"]), now_ms, &mut host);
+            assert_eq!(reply(&host, 2), Some(":2\r\n"), "one is removed");
+            shard.submit(of(1, 3), Mode::Guarded, &guarded(1, &[&["INCR", "n"]]), 5000, &mut host);
+            shard.settle(&mut host).await;
+            // The second has come to its deadline since it was watched, whether or not it is removed.
+            shard.submit(of(2, 4), Mode::Guarded, &guarded(2, &[&["INCR", "n"]]), 5001, &mut host);
+            shard.tick(Instant::now(), 5001, None, &mut host);
+            shard.settle(&mut host).await;
+            shard.submit(of(3, 5), Mode::Guarded, &guarded(3, &[&["INCR", "n"]]), 5001, &mut host);
+            shard.settle(&mut host).await;
+            assert_eq!([3, 4, 5].map(|ticket| reply(&host, ticket).unwrap()), ["*1\r\n:1\r\n", NULL, NULL]);
+            assert!(!shard.watches());
+        });
+    }
+}
+
+#[test]
 fn an_entry_is_executed_only_in_the_term_of_the_look_and_before_the_deadline() {
     for (term, time_ms, runs) in [(3, 1, true), (4, 1, false), (3, 50, true), (3, 51, false)] {
         let directory = tempfile::tempdir().unwrap();
