@@ -290,6 +290,44 @@ mod tests {
         }
     }
 
+    /// In a hash of one row, in one of few rows and in one of many, of which half the fields are past their deadline and not removed.
+    #[test]
+    fn fields_past_their_deadline_are_neither_drawn_nor_counted() {
+        for (size, value) in [(40, "1".to_owned()), (40, "1".repeat(100)), (1_000, "1".to_owned())] {
+            let mut shard = Shard::new();
+            for number in 0..size {
+                shard.line(&format!("HSET hash {number} {value}"));
+                if number % 2 == 1 {
+                    shard.line(&format!("HPEXPIRE hash 10 FIELDS 1 {number}"));
+                }
+            }
+            shard.now_ms += 11;
+            let mut ask = |line: &str| {
+                let found = elements(&shard.run(Protocol::Resp3, &line.split(' ').collect::<Vec<_>>()));
+                let name = |element: &[u8]| {
+                    let name = value::split_elements(element).map_or(element, |mut pair| pair.next().unwrap());
+                    String::from_utf8(value::read_bulk(name).unwrap().to_vec()).unwrap()
+                };
+                let names: Vec<String> = found.iter().map(|element| name(element)).collect();
+                assert!(names.iter().all(|name| name.parse::<u32>().unwrap() % 2 == 0), "{line}: {names:?}");
+                (names.len(), names.into_iter().collect::<BTreeSet<_>>().len())
+            };
+            let live = size / 2;
+            for count in [1, 3, live - 1, live, live + 1, size, 10 * size] {
+                let expected = count.min(live);
+                assert_eq!(ask(&format!("HRANDFIELD hash {count}")), (expected, expected), "{count} of {live}");
+                assert_eq!(ask(&format!("HRANDFIELD hash {count} WITHVALUES")), (expected, expected));
+                assert_eq!(ask(&format!("HRANDFIELD hash -{count}")).0, count);
+                assert_eq!(ask(&format!("HRANDFIELD hash -{count} WITHVALUES")).0, count);
+            }
+            for _ in 0..20 {
+                let one = shard.run(Protocol::Resp2, &["HRANDFIELD", "hash"]);
+                let name = String::from_utf8(value::read_bulk(&one).unwrap().to_vec()).unwrap();
+                assert_eq!(name.parse::<u32>().unwrap() % 2, 0);
+            }
+        }
+    }
+
     #[test]
     fn a_reply_that_nobody_gets_is_not_made_to_its_end() {
         let mut shard = Shard::new();
