@@ -65,6 +65,10 @@ pub struct RowRules {
     pub deadlines: fn() -> RowRange,
     /// The deadline in Unix milliseconds, and the space of the database, of such a row.
     pub read_deadline: fn(row: &[u8]) -> Option<(u64, Space)>,
+    /// The range of the rows that are an index of the hashes of which fields have deadlines: one row each.
+    pub fields_due: fn() -> RowRange,
+    /// The space of the database of such a row.
+    pub read_fields_due: fn(row: &[u8]) -> Option<Space>,
 }
 
 /// Per-database key counts of one shard, and where each database's rows are. Kept beside the rows and persisted with them, so that
@@ -77,6 +81,8 @@ pub struct Counters {
     pub deadlines: [u64; DATABASE_COUNT],
     /// The sum of those keys' deadlines, in Unix milliseconds, by database.
     pub deadline_sums: [u128; DATABASE_COUNT],
+    /// Hashes of which fields have deadlines, by database.
+    pub field_deadlines: [u64; DATABASE_COUNT],
     /// The space of each database's rows.
     pub spaces: Spaces,
 }
@@ -88,6 +94,7 @@ impl Counters {
         self.keys.swap(first, second);
         self.deadlines.swap(first, second);
         self.deadline_sums.swap(first, second);
+        self.field_deadlines.swap(first, second);
     }
 
     /// Counts from `now` on what was counted from `before` on: others have changed other keys meanwhile.
@@ -96,6 +103,8 @@ impl Counters {
             let moved = |counted: u64, before: u64, now: u64| now.wrapping_add(counted.wrapping_sub(before));
             self.keys[db] = moved(self.keys[db], before.keys[db], now.keys[db]);
             self.deadlines[db] = moved(self.deadlines[db], before.deadlines[db], now.deadlines[db]);
+            let fields = &mut self.field_deadlines[db];
+            *fields = moved(*fields, before.field_deadlines[db], now.field_deadlines[db]);
             let sum = self.deadline_sums[db].wrapping_sub(before.deadline_sums[db]);
             self.deadline_sums[db] = now.deadline_sums[db].wrapping_add(sum);
         }

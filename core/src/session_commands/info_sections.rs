@@ -402,23 +402,32 @@ pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
 }
 
 /// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis
-/// estimates it from a sample, here all of them count.
+/// estimates it from a sample, here all of them count. `subexpiry`, which Redis has from 7.4 on, stands there only where hashes have
+/// fields with deadlines.
 pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {
-        let (mut keys, mut deadlines, mut left_ms) = (0, 0, 0);
+        let (mut keys, mut deadlines, mut left_ms, mut field_deadlines) = (0, 0, 0, 0);
         // What others lead they show.
         for shard in scene.server.shards.iter().filter(|shard| shard.state.get() != GroupState::Follower) {
             let (count, mean_ms) = (shard.deadlines[db].get(), shard.deadline_means_ms[db].get());
             keys += shard.keys[db].get();
             deadlines += count;
+            field_deadlines += shard.field_deadlines[db].get();
             // The shard's time is ahead of a clock that was set back.
             let shard_ms = now_ms + shard.clock_behind_ms.get();
             left_ms += u128::from(count) * u128::from(mean_ms.saturating_sub(shard_ms));
         }
         if keys > 0 {
             let average_ms = left_ms / u128::from(deadlines.max(1));
-            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines},avg_ttl={average_ms}"));
+            let subexpiry = match field_deadlines {
+                0 => String::new(),
+                count => format!(",subexpiry={count}"),
+            };
+            fields.add(
+                format_args!("db{db}"),
+                format_args!("keys={keys},expires={deadlines},avg_ttl={average_ms}{subexpiry}"),
+            );
         }
     }
 }
@@ -613,6 +622,7 @@ mod tests {
             shard.deadline_means_ms[0].set(1_000 + 300 * number);
             shard.clock_behind_ms.set(60);
             shard.keys[9].set(1);
+            shard.field_deadlines[9].set(number - 1);
             shard.hits.add(6);
             shard.applied.set(9);
             shard.durable_applied.set(7);
@@ -631,7 +641,7 @@ mod tests {
                 "clock_behind_ms:60",
                 // One key has 240 ms left, two have 540.
                 "db0:keys=8,expires=3,avg_ttl=440",
-                "db9:keys=2,expires=0,avg_ttl=0",
+                "db9:keys=2,expires=0,avg_ttl=0,subexpiry=1",
                 "keyspace_hits:12",
                 "entries_to_replay:4",
             ],

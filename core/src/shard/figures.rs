@@ -22,6 +22,7 @@ impl Shard {
             stats.keys[db].set(counters.keys[db]);
             let (count, sum) = (counters.deadlines[db], counters.deadline_sums[db]);
             stats.deadlines[db].set(count);
+            stats.field_deadlines[db].set(counters.field_deadlines[db]);
             // Divided only when something has changed: this is done every turn.
             if std::mem::replace(&mut self.deadline_sums[db], sum) != sum {
                 stats.deadline_means_ms[db].set((sum / u128::from(count.max(1))) as u64);

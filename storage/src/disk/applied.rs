@@ -13,6 +13,9 @@ const FORMAT: Versions = Versions::new(1, 2);
 /// The version of an applied row with the spaces of the databases behind all else. It is written only while some are not in their
 /// own: earlier programs go on with a directory whose databases were never swapped, and refuse one in which they would be mixed up.
 const SWAPPED: Versions = Versions::new(3, 3);
+/// The version of an applied row with the numbers of hashes of which fields have deadlines, and with the spaces of the databases. It
+/// is written only while there are such hashes: earlier programs have not counted them, and no others are there to be counted.
+const WITH_FIELDS: Versions = Versions::new(4, 4);
 
 /// Up to where the rows are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,13 +40,21 @@ pub(crate) struct AppliedRow {
     pub(crate) counters: Counters,
     /// Set if the sums of deadlines are among the counters. If not they are 0.
     pub(crate) has_deadline_sums: bool,
+    /// Set if the numbers of hashes of which fields have deadlines are among the counters. If not they are 0, which an earlier program
+    /// need not mean.
+    pub(crate) has_field_deadlines: bool,
 }
 
 /// Encodes the applied row's value.
 pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
-    let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16 + 1) * DATABASE_COUNT + 4;
+    let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16 + 8 + 1) * DATABASE_COUNT + 4;
     let are_own = counters.spaces.are_own();
-    let format = if are_own { FORMAT } else { SWAPPED };
+    let has_fields = counters.field_deadlines.iter().any(|&count| count > 0);
+    let format = match (has_fields, are_own) {
+        (true, _) => WITH_FIELDS,
+        (false, false) => SWAPPED,
+        (false, true) => FORMAT,
+    };
     let mut out = Vec::with_capacity(fixed + applied.log_id.len() + applied.membership.len());
     out.extend_from_slice(&format.written().to_be_bytes());
     for number in [applied.index, applied.time_ms, applied.version_base] {
@@ -60,7 +71,10 @@ pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
     for sum in &counters.deadline_sums {
         out.extend_from_slice(&sum.to_be_bytes());
     }
-    if !are_own {
+    for count in counters.field_deadlines.iter().filter(|_| has_fields) {
+        out.extend_from_slice(&count.to_be_bytes());
+    }
+    if has_fields || !are_own {
         out.extend_from_slice(&counters.spaces.to_bytes());
     }
     let checksum = crc32fast::hash(&out);
@@ -76,14 +90,14 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: format!("the applied row {detail}") };
     let mut reader = Reader(bytes);
     let format = reader.u32().ok_or_else(|| damaged("is cut short"))?;
-    if format > SWAPPED.newest() {
-        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: SWAPPED.newest() });
+    if format > WITH_FIELDS.newest() {
+        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: WITH_FIELDS.newest() });
     }
     let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("is cut short"))?;
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return Err(damaged("does not match its checksum"));
     }
-    if !FORMAT.reads(format) && !SWAPPED.reads(format) {
+    if ![FORMAT, SWAPPED, WITH_FIELDS].iter().any(|versions| versions.reads(format)) {
         return Err(damaged("has a format which never existed"));
     }
     // The checksum is no part of what is read.
@@ -107,12 +121,16 @@ impl<'a> Reader<'a> {
         for sum in counters.deadline_sums.iter_mut().filter(|_| has_deadline_sums) {
             *sum = u128::from(self.u64()?) << 64 | u128::from(self.u64()?);
         }
-        if SWAPPED.reads(format) {
+        let has_field_deadlines = WITH_FIELDS.reads(format);
+        for count in counters.field_deadlines.iter_mut().filter(|_| has_field_deadlines) {
+            *count = self.u64()?;
+        }
+        if SWAPPED.reads(format) || has_field_deadlines {
             let (spaces, rest) = self.0.split_first_chunk()?;
             (counters.spaces, self.0) = (Spaces::read(spaces)?, rest);
         }
         let applied = Applied { index, log_id, membership, time_ms, version_base };
-        Some(AppliedRow { applied, counters, has_deadline_sums })
+        Some(AppliedRow { applied, counters, has_deadline_sums, has_field_deadlines })
     }
 
     fn u32(&mut self) -> Option<u32> {
@@ -170,6 +188,7 @@ pub(crate) mod tests {
         let bytes = encode(&applied, &counters);
         let row = decode(&bytes, Path::new("data")).unwrap();
         assert_eq!((row.applied, row.counters, row.has_deadline_sums), (applied, counters, true));
+        assert!(!row.has_field_deadlines);
     }
 
     #[test]
@@ -217,6 +236,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn hashes_with_deadlines_of_fields_are_counted_in_the_row_only_while_there_are_some() {
+        let (applied, mut counters) = sample();
+        let before = encode(&applied, &counters);
+        counters.field_deadlines[15] = 5;
+        let mut expected = before[..before.len() - 4].to_vec();
+        expected[3] = 4;
+        expected.extend_from_slice(&[&[0; 8 * 15][..], &5u64.to_be_bytes()].concat());
+        expected.extend(0..16);
+        let bytes = encode(&applied, &counters);
+        assert_eq!(bytes[..bytes.len() - 4], expected);
+        counters.spaces.swap(0, 15);
+        let row = decode(&encode(&applied, &counters), Path::new("data")).unwrap();
+        assert_eq!((&row.counters, row.has_field_deadlines), (&counters, true));
+        counters.spaces.swap(0, 15);
+        counters.field_deadlines[15] = 0;
+        assert_eq!(encode(&applied, &counters), before);
+    }
+
+    #[test]
     fn rows_of_the_first_format_are_read_without_what_they_did_not_have() {
         let (mut applied, mut counters) = sample();
         let row = decode(&first_format(&applied, &counters), Path::new("data")).unwrap();
@@ -228,7 +266,7 @@ pub(crate) mod tests {
     #[test]
     fn any_flipped_bit_and_any_cut_is_refused() {
         let (applied, mut counters) = sample();
-        for _ in 0..2 {
+        for round in 0..3 {
             let good = encode(&applied, &counters);
             for position in 0..good.len() {
                 let mut bad = good.clone();
@@ -237,6 +275,7 @@ pub(crate) mod tests {
                 assert!(decode(&good[..position], Path::new("data")).is_err(), "cut at {position}");
             }
             counters.spaces.swap(2, 3);
+            counters.field_deadlines[1] = round;
         }
     }
 
@@ -244,8 +283,8 @@ pub(crate) mod tests {
     fn a_newer_format_is_told_from_damage() {
         let (applied, counters) = sample();
         let mut newer = encode(&applied, &counters);
-        newer[3] = 4;
+        newer[3] = 5;
         let error = decode(&newer, Path::new("data")).unwrap_err();
-        assert!(matches!(error, Error::UnknownFormat { found: 4, supported: 3, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 5, supported: 4, .. }), "{error}");
     }
 }

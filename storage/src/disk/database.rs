@@ -20,8 +20,8 @@ use crate::Result;
 use crate::free_space::free_bytes;
 use crate::open_path::OpenPath;
 use crate::rocksdb_error::from_rocksdb;
-use crate::rows::{APPLIED_ROW, Counters, RowRules};
-use crate::spaces::DATABASE_COUNT;
+use crate::rows::{APPLIED_ROW, Counters, RowRange, RowRules};
+use crate::spaces::{DATABASE_COUNT, Spaces};
 
 /// Bits of bloom filter per row: 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;
@@ -99,9 +99,12 @@ impl Database {
         let is_empty = database.holds_no_row()?;
         let (applied, counters) = match database.applied()? {
             Some(row) => {
-                let AppliedRow { applied, mut counters, has_deadline_sums } = row;
+                let AppliedRow { applied, mut counters, has_deadline_sums, has_field_deadlines } = row;
                 if !has_deadline_sums {
                     counters.deadline_sums = database.deadline_sums(&options.rules)?;
+                }
+                if !has_field_deadlines {
+                    counters.field_deadlines = database.field_deadlines(&options.rules, &counters.spaces)?;
                 }
                 (applied, counters)
             }
@@ -128,21 +131,39 @@ impl Database {
     /// The sums of the deadlines, by database. This reads all of them, which only a program that has not kept the sums makes
     /// necessary.
     fn deadline_sums(&self, rules: &RowRules) -> Result<[u128; DATABASE_COUNT]> {
-        let (from, to) = (rules.deadlines)();
-        let mut options = read_options(ReadTier::All);
-        options.set_iterate_upper_bound(to.to_vec());
-        let mut iterator = self.db().raw_iterator_opt(options);
-        iterator.seek(&from);
         let mut sums = [0; DATABASE_COUNT];
-        while let Some(row) = iterator.key() {
+        self.each_row((rules.deadlines)(), |row| {
             if let Some((deadline_ms, space)) = (rules.read_deadline)(row) {
                 // No row without sums has databases in other spaces than their own.
                 sums[usize::from(space.byte())] += u128::from(deadline_ms);
             }
+        })?;
+        Ok(sums)
+    }
+
+    /// The numbers of hashes of which fields have deadlines, by database. This reads their index, which is empty unless a program has
+    /// left it that has not counted them.
+    fn field_deadlines(&self, rules: &RowRules, spaces: &Spaces) -> Result<[u64; DATABASE_COUNT]> {
+        let mut counts = [0; DATABASE_COUNT];
+        self.each_row((rules.fields_due)(), |row| {
+            if let Some(space) = (rules.read_fields_due)(row) {
+                counts[usize::from(spaces.database_at(space))] += 1;
+            }
+        })?;
+        Ok(counts)
+    }
+
+    /// Reads all rows of a range.
+    fn each_row(&self, (from, to): RowRange, mut visit: impl FnMut(&[u8])) -> Result<()> {
+        let mut options = read_options(ReadTier::All);
+        options.set_iterate_upper_bound(to.to_vec());
+        let mut iterator = self.db().raw_iterator_opt(options);
+        iterator.seek(&from);
+        while let Some(row) = iterator.key() {
+            visit(row);
             iterator.next();
         }
-        iterator.status().map_err(|error| self.error(error))?;
-        Ok(sums)
+        iterator.status().map_err(|error| self.error(error))
     }
 
     fn holds_no_row(&self) -> Result<bool> {
@@ -518,14 +539,29 @@ mod tests {
     }
 
     #[test]
+    fn hashes_with_deadlines_of_fields_are_counted_where_nobody_has() {
+        let (home, _) = one_file();
+        let row =
+            |(ms, space, key): (u64, u8, &str)| [&[0xF9][..], &ms.to_be_bytes(), &[space], key.as_bytes()].concat();
+        let rows = [(1_000, 0, "a"), (1_000, 1, "a"), (2_000, 1, "b")].map(row);
+        ingest_rows(home.path(), &rows.each_ref().map(|row| &row[..]), |applied, counters| {
+            let mut counters = counters.clone();
+            counters.spaces.swap(0, 1);
+            applied::encode(applied, &counters)
+        });
+        let store = Store::open(home.path(), &options()).unwrap();
+        assert_eq!(store.counters().field_deadlines[..3], [2, 1, 0]);
+    }
+
+    #[test]
     fn rows_of_a_newer_format_are_refused_as_such() {
         let (home, _) = one_file();
         ingest_rows(home.path(), &[], |applied, counters| {
             let mut row = applied::encode(applied, counters);
-            row[3] = 4;
+            row[3] = 5;
             row
         });
         let error = Store::open(home.path(), &options()).err().unwrap();
-        assert!(matches!(error, Error::UnknownFormat { found: 4, supported: 3, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 5, supported: 4, .. }), "{error}");
     }
 }

@@ -157,6 +157,26 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_of_one_database_leaves_the_deadlines_of_fields_of_others() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = keyspace(&mut rows, &mut scratch, 0);
+        put_fields(&mut keyspace, b"h", 2000);
+        keyspace.select(3);
+        keyspace.set_string(b"k", b"v", None).unwrap();
+        keyspace.flush().unwrap();
+        assert_eq!(keyspace.counters().field_deadlines[..4], [1, 0, 0, 0]);
+        put_fields(&mut keyspace, b"h", 1500);
+        put_fields(&mut keyspace, b"i", 1600);
+        assert_eq!(keyspace.counters().field_deadlines[..4], [1, 0, 0, 2]);
+        keyspace.flush().unwrap();
+        assert_eq!(keyspace.next_field_deadline_ms(0).unwrap(), Some(2000));
+        keyspace.select(0);
+        keyspace.flush().unwrap();
+        assert_eq!(keyspace.next_field_deadline_ms(0).unwrap(), None);
+        assert_eq!(*keyspace.counters(), crate::Counters::default());
+    }
+
+    #[test]
     fn databases_are_where_they_were_after_a_start_and_in_a_copy_of_the_rows() {
         let home = tempfile::tempdir().unwrap();
         let (first, second) = (home.path().join("first"), home.path().join("second"));

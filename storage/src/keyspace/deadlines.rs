@@ -1,7 +1,7 @@
 //! The index of deadlines, which all databases of a shard share, and what empties it: expiry, and flushing a database.
 //!
 //! What a newcomer would get wrong: a deadline has passed once now is *after* it, so a key lives through its last millisecond. The
-//! deadlines of fields have an index of their own, which is laid out like that of keys and counted by nobody.
+//! deadlines of fields have an index of their own, which is laid out like that of keys: it has one row for each hash.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -37,7 +37,7 @@ impl Keyspace<'_> {
         }
     }
 
-    /// Moves the hash `key` in the index of those whose fields have deadlines.
+    /// Moves the hash `key` in the index of those whose fields have deadlines, and counts that.
     #[cold]
     pub(super) fn move_fields_due(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
         if let Some(deadline_ms) = from_ms {
@@ -47,6 +47,12 @@ impl Keyspace<'_> {
             self.rows.put(&key::deadline_key(Due::Fields, deadline_ms, self.space, key), &[]);
             self.scratch.note_field_deadline(deadline_ms);
         }
+        let count = &mut self.rows.counters_mut().field_deadlines[self.db as usize];
+        match (from_ms, to_ms) {
+            (None, Some(_)) => *count += 1,
+            (Some(_), None) => *count = count.checked_sub(1).expect("a hash with deadlines of fields is counted"),
+            _ => {}
+        }
     }
 
     /// Deletes every key of this database.
@@ -55,8 +61,7 @@ impl Keyspace<'_> {
         self.rows.delete_range(&from, &to);
         let db = self.db as usize;
         let counters = self.rows.counters();
-        // Nobody counts the hashes with deadlines of fields.
-        for (due, counts) in [(Due::Keys, counters.deadlines), (Due::Fields, counters.keys)] {
+        for (due, counts) in [(Due::Keys, counters.deadlines), (Due::Fields, counters.field_deadlines)] {
             let others = counts.iter().enumerate().any(|(index, &count)| index != db && count > 0);
             if !others {
                 let (from, to) = key::deadline_space(due);
@@ -67,6 +72,7 @@ impl Keyspace<'_> {
         }
         let counters = self.rows.counters_mut();
         (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
+        counters.field_deadlines[db] = 0;
         self.scratch.note_all_written(self.db);
         Ok(())
     }

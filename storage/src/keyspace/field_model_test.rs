@@ -318,6 +318,9 @@ fn check_rows(rows: &MemoryRows) {
     })
     .unwrap();
     assert_eq!(index, due, "the index of hashes with deadlines of fields");
+    let mut counts = [0; DATABASE_COUNT];
+    index.iter().for_each(|(_, space, _)| counts[usize::from(rows.counters().spaces.database_at(*space))] += 1);
+    assert_eq!(rows.counters().field_deadlines, counts);
     for (prefix, size, due_ms) in hashes {
         let Elements { fields, deadlines, order } = elements.remove(&prefix).unwrap_or_default();
         assert_eq!(fields.len() as u64, size);

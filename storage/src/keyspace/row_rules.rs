@@ -15,8 +15,10 @@ pub const ROW_RULES: RowRules = RowRules {
     row_of: |space, key| meta_key(space, Slot::of(key), key).as_slice().into(),
     deciding_row,
     is_orphan,
-    deadlines,
+    deadlines: || index_of(Due::Keys),
     read_deadline: |row| read_deadline_key(Due::Keys, row).map(|(deadline_ms, space, _)| (deadline_ms, space)),
+    fields_due: || index_of(Due::Fields),
+    read_fields_due: |row| read_deadline_key(Due::Fields, row).map(|(_, space, _)| space),
 };
 
 fn element_prefix(row: &[u8]) -> Option<usize> {
@@ -46,7 +48,7 @@ fn is_orphan(prefix: &[u8], metadata: Option<&[u8]>) -> Option<bool> {
     }
 }
 
-fn deadlines() -> RowRange {
-    let (from, to) = deadline_space(Due::Keys);
+fn index_of(due: Due) -> RowRange {
+    let (from, to) = deadline_space(due);
     (from.as_slice().into(), to.as_slice().into())
 }

@@ -179,6 +179,8 @@ pub struct ShardStats {
     pub keys: [Figure; basalt_storage::DATABASE_COUNT],
     /// Keys with a deadline, by database.
     pub deadlines: [Figure; basalt_storage::DATABASE_COUNT],
+    /// Hashes of which fields have deadlines, by database.
+    pub field_deadlines: [Figure; basalt_storage::DATABASE_COUNT],
     /// The mean of those keys' deadlines, Unix milliseconds, by database; of no meaning where there are none.
     pub deadline_means_ms: [Figure; basalt_storage::DATABASE_COUNT],
     /// Raft term.
@@ -290,7 +292,7 @@ impl ShardStats {
         self.fault.set(None);
         self.followers.set(0, Vec::new());
         self.reading_functions.set(HashSet::new());
-        for figures in [&self.keys, &self.deadlines] {
+        for figures in [&self.keys, &self.deadlines, &self.field_deadlines] {
             figures.iter().for_each(|figure| figure.set(0));
         }
         let states = [
