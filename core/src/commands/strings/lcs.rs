@@ -48,10 +48,12 @@ pub(super) fn lcs(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     let [a, b] = strings.each_ref().map(|record| record.as_ref().map_or(&[][..], Record::body));
     // Each byte of one is compared with each of the other.
     context.pay((a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1) / limits::LCS_CELLS_PER_WORK)?;
-    let table = LcsTable::new(a, b)?;
     if options.length {
-        reply.integer(table.length().into());
-    } else if options.indexes {
+        reply.integer(common_length(a, b)?.into());
+        return Ok(());
+    }
+    let table = LcsTable::new(a, b)?;
+    if options.indexes {
         write_matches(&table, &options, reply);
     } else {
         let mut common = Vec::with_capacity(table.length() as usize);
@@ -101,6 +103,40 @@ fn write_matches(table: &LcsTable<'_>, options: &LcsOptions, reply: &mut Reply<'
     reply.integer(table.length().into());
 }
 
+/// Returns the number of pairs of prefixes of two strings.
+///
+/// # Errors
+/// The reply to who asks for more of them than a table may have. Who needs no table waits as long for as many: so it is the same, as
+/// in Redis.
+fn pair_count(a: &[u8], b: &[u8]) -> Result<usize, CommandError> {
+    let pairs = (a.len() + 1).checked_mul(b.len() + 1);
+    pairs
+        .filter(|pairs| *pairs <= limits::LCS_BYTES_MAX / size_of::<u32>())
+        .ok_or(CommandError::text("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"))
+}
+
+/// Fills in the lengths of the longest common subsequences of a prefix of one string, which ends with `byte`, and of all of `b`, from
+/// those of the prefix without it, `above`. Of the empty prefix of `b` it is 0 already.
+fn fill_row(above: &[u32], below: &mut [u32], byte: u8, b: &[u8]) {
+    // Their lengths are known then, and are not looked at for each byte.
+    let (above, below) = (&above[..=b.len()], &mut below[..=b.len()]);
+    for (column, b_byte) in b.iter().enumerate() {
+        below[column + 1] = if byte == *b_byte { above[column] + 1 } else { above[column + 1].max(below[column]) };
+    }
+}
+
+/// The length of the longest common subsequence: two rows of an [`LcsTable`] are enough for that, and stay in the caches.
+fn common_length(a: &[u8], b: &[u8]) -> Result<u32, CommandError> {
+    pair_count(a, b)?;
+    let (long, short) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    let [mut above, mut below] = [(); 2].map(|()| vec![0u32; short.len() + 1]);
+    for byte in long {
+        fill_row(&above, &mut below, *byte, short);
+        std::mem::swap(&mut above, &mut below);
+    }
+    Ok(above[short.len()])
+}
+
 /// Lengths of the longest common subsequence of every pair of prefixes.
 struct LcsTable<'a> {
     a: &'a [u8],
@@ -119,17 +155,10 @@ enum LcsStep {
 impl<'a> LcsTable<'a> {
     fn new(a: &'a [u8], b: &'a [u8]) -> Result<LcsTable<'a>, CommandError> {
         let width = b.len() + 1;
-        let cells = (a.len() + 1).checked_mul(width).filter(|cells| *cells <= limits::LCS_BYTES_MAX / size_of::<u32>());
-        let cells = cells.ok_or(CommandError::text(
-            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
-        ))?;
-        let mut lengths = vec![0u32; cells];
+        let mut lengths = vec![0u32; pair_count(a, b)?];
         for (row, a_byte) in a.iter().enumerate() {
             let (above, below) = lengths[row * width..].split_at_mut(width);
-            for (column, b_byte) in b.iter().enumerate() {
-                below[column + 1] =
-                    if a_byte == b_byte { above[column] + 1 } else { above[column + 1].max(below[column]) };
-            }
+            fill_row(above, below, *a_byte, b);
         }
         Ok(LcsTable { a, b, lengths })
     }
@@ -188,5 +217,30 @@ mod tests {
             ],
         );
         shard.expect(Protocol::Resp3, &[("LCS a none IDX", "%2 $7 matches *0 $3 len :0")]);
+    }
+
+    #[test]
+    fn the_length_alone_is_that_of_the_subsequence() {
+        let mut shard = Shard::new();
+        let mut seed = 1u32;
+        for (a_bytes, b_bytes) in [(0, 5), (1, 1), (3, 200), (200, 3), (700, 650)] {
+            for (key, bytes) in [("a", a_bytes), ("b", b_bytes)] {
+                let text: String = (0..bytes)
+                    .map(|_| {
+                        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        char::from(b'a' + (seed >> 24) as u8 % 4)
+                    })
+                    .collect();
+                shard.run(Protocol::Resp2, &["SET", key, &text]);
+            }
+            let common = shard.run(Protocol::Resp2, &["LCS", "a", "b"]);
+            let length = basalt_net::resp::value::read_bulk(&common).unwrap().len();
+            assert_eq!(shard.line("LCS a b LEN"), format!(":{length}"), "{a_bytes} {b_bytes}");
+        }
+        for key in ["a", "b"] {
+            shard.line(&format!("SETRANGE {key} 20000 x"));
+        }
+        let refused = "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+        assert_eq!((shard.line("LCS a b LEN"), shard.line("LCS a b")), (refused.into(), refused.into()));
     }
 }
