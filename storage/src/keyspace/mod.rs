@@ -89,7 +89,7 @@ pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch, ScratchMark};
 pub use sessions::{Session, SessionLookup, session_count};
 pub use sets::Set;
-pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
+pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet, Sought};
 pub use stream_groups::{Consumer, Group, Pending};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};
 pub use string_edit::StringEdit;

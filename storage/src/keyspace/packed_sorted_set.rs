@@ -13,7 +13,7 @@ use std::ops::{ControlFlow, Range};
 use smallvec::SmallVec;
 
 use super::keyspace::damaged;
-use super::packed::{Packed, encoded_bytes};
+use super::packed::{Packed, encoded_bytes, read_string};
 use super::sorted_rows::{read_score, write_score};
 use super::sorted_sets::{Inserted, LexBound, LexRun, ScoreEnd, ScoreRange};
 use crate::limits::PACKED_WHOLE_MAX;
@@ -35,6 +35,24 @@ struct Entry<'a> {
     end: usize,
     score: f64,
     member: &'a [u8],
+}
+
+/// A member that was looked for among the bytes of elements.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    /// The bytes of the element that it has, and its score.
+    former: Option<(Range<usize>, f64)>,
+    /// The score that it is to get.
+    score: f64,
+    /// The byte at which it belongs with that.
+    place: usize,
+}
+
+impl Sought {
+    /// The score that it has.
+    pub(super) fn old(&self) -> Option<f64> {
+        self.former.as_ref().map(|(_, score)| *score)
+    }
 }
 
 /// Members that follow each other, and are to go.
@@ -77,7 +95,57 @@ impl PackedSortedSet {
         Ok(found)
     }
 
-    /// Gives `member` the score `score`; `old` is its present one.
+    /// Looks for `member`, and for its place with the score `score`, on one way through all members.
+    pub(super) fn seek(&self, member: &[u8], score: f64) -> Result<Sought> {
+        let elements = self.packed.elements();
+        let (mut start, mut place, mut former) = (0, None, None);
+        for _ in 0..self.packed.count {
+            let entry = read_string(elements, start).and_then(|(name, value)| {
+                let (value, end) = read_string(elements, value)?;
+                Some((name, value, end))
+            });
+            let (name, value, end) = entry.ok_or_else(|| damaged(self.packed.key()))?;
+            let is_it = former.is_none() && name == member;
+            if is_it || place.is_none() {
+                let other = read_packed_score(value).ok_or_else(|| damaged(self.packed.key()))?;
+                if is_it {
+                    former = Some((start..end, other));
+                }
+                if place.is_none() && (other > score || (other == score && name > member)) {
+                    place = Some(start);
+                }
+                if place.is_some() && former.is_some() {
+                    break;
+                }
+            }
+            start = end;
+        }
+        Ok(Sought { former, score, place: place.unwrap_or(elements.len()) })
+    }
+
+    /// Gives `member`, which was looked for and not changed since, the score `score`.
+    pub(super) fn put(&mut self, member: &[u8], sought: Sought, score: f64) -> Result<Inserted> {
+        // The score that it is to get may follow from the one that it has.
+        let Sought { former, mut place, .. } = if sought.score == score { sought } else { self.seek(member, score)? };
+        match former {
+            Some((_, old)) if old == score => Ok(Inserted::Same),
+            Some((at, _)) => {
+                if at.start < place {
+                    place -= at.len();
+                }
+                self.take_out(Run { at, count: 1 });
+                self.packed.insert(place, &[member, &packed_score(score)]);
+                Ok(Inserted::Changed)
+            }
+            None => {
+                self.packed.insert(place, &[member, &packed_score(score)]);
+                Ok(Inserted::Added)
+            }
+        }
+    }
+
+    /// Gives `member` the score `score`; `old` is its present one. One that is said to be new is not looked for: a payload that has a
+    /// member twice makes a set that has it twice.
     pub(super) fn insert(&mut self, member: &[u8], old: Option<f64>, score: f64) -> Result<Inserted> {
         if old == Some(score) {
             return Ok(Inserted::Same);
@@ -88,22 +156,16 @@ impl PackedSortedSet {
                 place = Some(entry.start);
             }
             if old.is_some() && former.is_none() && entry.member == member {
-                former = Some(entry.start..entry.end);
+                former = Some((entry.start..entry.end, entry.score));
             }
             let is_enough = place.is_some() && (old.is_none() || former.is_some());
             if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        let mut place = place.unwrap_or(self.packed.elements().len());
-        if let Some(former) = &former {
-            if former.start < place {
-                place -= former.len();
-            }
-            self.take_out(Run { at: former.clone(), count: 1 });
-        } else if old.is_some() {
+        if old.is_some() && former.is_none() {
             return Err(damaged(self.packed.key()));
         }
-        self.packed.insert(place, &[member, &packed_score(score)]);
-        Ok(if old.is_some() { Inserted::Changed } else { Inserted::Added })
+        let place = place.unwrap_or(self.packed.elements().len());
+        self.put(member, Sought { former, score, place }, score)
     }
 
     /// Removes `member` and says whether it was there.

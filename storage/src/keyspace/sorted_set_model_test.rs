@@ -103,7 +103,16 @@ fn take(shard: &mut Shard, model: &mut Model, step: Step, packing: &Packing) -> 
             for (member, score) in pairs {
                 let old = sorted_set.score(&keyspace, &member).unwrap();
                 assert_eq!(old, model.get(&member).copied());
-                let inserted = sorted_set.insert(&mut keyspace, &member, old, score).unwrap();
+                let inserted = match member.len() % 3 {
+                    0 => sorted_set.insert(&mut keyspace, &member, old, score).unwrap(),
+                    // Its place is looked for with the score that it gets, or with another one.
+                    rest => {
+                        let sought = if rest == 1 { score } else { 0.5 };
+                        let sought = sorted_set.seek(&keyspace, &member, sought).unwrap();
+                        assert_eq!(sought.old(), old);
+                        sorted_set.put(&mut keyspace, &member, sought, score).unwrap()
+                    }
+                };
                 let is_long = member.len() > packing.string_bytes_max;
                 let expected = match model.insert(member, score) {
                     None => Inserted::Added,

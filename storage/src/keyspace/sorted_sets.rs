@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 use super::Keyspace;
 use super::held::Held;
 use super::meta::Type;
-use super::packed_sorted_set::{PackedSortedSet, read_packed_score};
+use super::packed_sorted_set::{self, PackedSortedSet, read_packed_score};
 use super::sorted_rows::SortedRows;
 use crate::{Direction, Result};
 
@@ -57,6 +57,21 @@ pub enum Inserted {
     Changed,
     /// The member had this score.
     Same,
+}
+
+/// A member that was looked for by [`SortedSet::seek`].
+#[derive(Debug)]
+pub struct Sought {
+    old: Option<f64>,
+    /// The place that it has, or gets, in one row.
+    packed: Option<packed_sorted_set::Sought>,
+}
+
+impl Sought {
+    /// The score that it has; `None` if it is not there.
+    pub fn old(&self) -> Option<f64> {
+        self.old
+    }
 }
 
 /// A sorted set, opened for one command. Changes to its size take effect with [`SortedSet::save`].
@@ -138,6 +153,38 @@ impl SortedSet {
         match &self.form {
             Form::Packed(packed) => packed.score(member),
             Form::Rows(rows) => rows.score(keyspace, member),
+        }
+    }
+
+    /// Looks for `member`, which is to get the score `score`, or another one that follows from what it has: [`SortedSet::put`] finds
+    /// its place then, without walking over the members of one row once more.
+    ///
+    /// # Errors
+    /// As the reads.
+    pub fn seek(&self, keyspace: &Keyspace<'_>, member: &[u8], score: f64) -> Result<Sought> {
+        match &self.form {
+            Form::Packed(packed) => {
+                let sought = packed.seek(member, score)?;
+                Ok(Sought { old: sought.old(), packed: Some(sought) })
+            }
+            Form::Rows(rows) => Ok(Sought { old: rows.score(keyspace, member)?, packed: None }),
+        }
+    }
+
+    /// Gives `member`, which was `sought` and not changed since, the score `score`, which is not NaN.
+    ///
+    /// # Errors
+    /// As the reads; nothing is to be saved then.
+    pub fn put(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8], sought: Sought, score: f64) -> Result<Inserted> {
+        assert!(!score.is_nan(), "a score is a number");
+        if sought.old.is_none() {
+            self.make_room(keyspace, member)?;
+        }
+        match (&mut self.form, sought.packed) {
+            (Form::Packed(packed), Some(place)) => packed.put(member, place, score),
+            (Form::Packed(packed), None) => packed.insert(member, sought.old, score),
+            // It may have got rows a moment ago.
+            (Form::Rows(rows), _) => rows.insert(keyspace, member, sought.old, score),
         }
     }
 

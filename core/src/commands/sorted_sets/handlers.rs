@@ -3,6 +3,7 @@
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{EventClasses, Inserted, ScoreEnd, SortedSet, Type};
+use smallvec::SmallVec;
 
 use crate::commands::arguments::{read_counted_keys, read_pop_count};
 use crate::commands::{Args, CommandError, Context, names, parse_f64, parse_usize};
@@ -25,13 +26,15 @@ impl AddOptions {
     fn read<'a>(mut args: Args<'a>) -> (AddOptions, Args<'a>) {
         let mut options = AddOptions::default();
         while let Some((word, rest)) = args.split_first() {
-            let is_set = match word.to_ascii_lowercase().as_slice() {
-                b"nx" => &mut options.only_new,
-                b"xx" => &mut options.only_existing,
-                b"gt" => &mut options.only_greater,
-                b"lt" => &mut options.only_less,
-                b"ch" => &mut options.count_changed,
-                b"incr" => &mut options.increment,
+            // Mostly it is the first score: not worth a copy in small letters.
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            let is_set = match word.len() {
+                2 if is("nx") => &mut options.only_new,
+                2 if is("xx") => &mut options.only_existing,
+                2 if is("gt") => &mut options.only_greater,
+                2 if is("lt") => &mut options.only_less,
+                2 if is("ch") => &mut options.count_changed,
+                4 if is("incr") => &mut options.increment,
                 _ => break,
             };
             *is_set = true;
@@ -92,8 +95,10 @@ fn add(
         return Err(CommandError::SYNTAX);
     }
     options.check(pairs.len())?;
-    let scores = pairs.iter().map(|[score, _]| parse_f64(score)).collect::<Result<Vec<_>, _>>()?;
-    let members: Vec<_> = pairs.iter().zip(scores).map(|([_, member], score)| (*member, score)).collect();
+    let mut members: SmallVec<[(&[u8], f64); 16]> = SmallVec::with_capacity(pairs.len());
+    for [score, member] in pairs {
+        members.push((*member, parse_f64(score)?));
+    }
     add_members(context, key, options, &members, reply)
 }
 
@@ -105,25 +110,25 @@ pub(in crate::commands) fn add_members(
     members: &[(&[u8], f64)],
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let existing = context.keyspace.sorted_set(key)?;
-    let mut sorted_set = match existing {
-        Some(sorted_set) => sorted_set,
-        None if options.only_existing => {
+    let mut sorted_set = if options.only_existing {
+        let Some(sorted_set) = context.keyspace.sorted_set(key)? else {
             if options.increment {
                 reply.null()
             } else {
                 reply.integer(0)
             }
             return Ok(());
-        }
-        None => context.keyspace.sorted_set_or_new(key)?,
+        };
+        sorted_set
+    } else {
+        context.keyspace.sorted_set_or_new(key)?
     };
     let (mut added, mut changed, mut result) = (0, 0, None);
     for &(member, score) in members {
-        let old = sorted_set.score(&context.keyspace, member)?;
-        result = options.new_score(old, score)?;
+        let sought = sorted_set.seek(&context.keyspace, member, score)?;
+        result = options.new_score(sought.old(), score)?;
         let Some(score) = result else { continue };
-        match sorted_set.insert(&mut context.keyspace, member, old, score)? {
+        match sorted_set.put(&mut context.keyspace, member, sought, score)? {
             Inserted::Added => added += 1,
             Inserted::Changed => changed += 1,
             Inserted::Same => {}
