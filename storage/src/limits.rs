@@ -159,6 +159,10 @@ pub(crate) const SCRATCH_BYTES_MAX: usize = 256 * 1024;
 /// were used since, one in 300 has taken both places of a key, of 10,000 one in five.
 pub(crate) const ACCESS_PLACES: usize = 1 << 14;
 
+/// Accesses to keys that another thread keeps apart until they are noted in these tables: as many of different keys would take most
+/// of the places.
+pub(crate) const ACCESSES_MAX: usize = ACCESS_PLACES;
+
 /// Keys, in the order of their places, among which RANDOMKEY draws one.
 pub(crate) const RANDOM_KEY_WINDOW: usize = 64;
 

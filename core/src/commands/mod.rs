@@ -57,6 +57,8 @@ mod testing;
 pub mod transactions;
 mod waits;
 pub mod whole_keys;
+#[cfg(test)]
+mod work_tests;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
 pub use command::{

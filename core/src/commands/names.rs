@@ -290,7 +290,8 @@ mod tests {
         }
     }
 
-    /// In a hash of one row, in one of few rows and in one of many, of which half the fields are past their deadline and not removed.
+    /// In a hash of one row, in one of few rows and in one of many, of which half the fields are past their deadline and not
+    /// removed.
     #[test]
     fn fields_past_their_deadline_are_neither_drawn_nor_counted() {
         for (size, value) in [(40, "1".to_owned()), (40, "1".repeat(100)), (1_000, "1".to_owned())] {

@@ -143,7 +143,7 @@ pub(super) fn no_evict(context: &mut SessionContext<'_>, args: Args<'_>, reply: 
     Ok(Outcome::Done)
 }
 
-/// `CLIENT NO-TOUCH ON|OFF`. Access times of keys are not kept; the wish is kept and shown.
+/// `CLIENT NO-TOUCH ON|OFF`. The wish is kept and shown, and keys that its client uses count as used all the same.
 pub(super) fn no_touch(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     context.session.no_touch = parse_switch(args[2])?;
     reply.ok();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use basalt_storage::DATABASE_COUNT;
+use basalt_storage::keyspace::ACCESS_TIMES_BYTES;
 
 use super::connection;
 use super::info::{Fields, Scene};
@@ -166,6 +167,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("memory_clients_max", budget.client_bytes);
     fields.add("memory_waiting_clients", sum(|shard| &shard.waiter_bytes));
     fields.add("memory_tracked_keys", sum(|shard| &shard.tracked_bytes));
+    fields.add("memory_access_times", server.shares.shard_count() * ACCESS_TIMES_BYTES);
     // On their way between clients and shards.
     let (mailbox_requests, mailbox_replies) = server.mailboxes.bytes();
     let requests = sum(|shard| &shard.request_bytes) + gauge(server, |core| &core.outbox_requests_bytes);
@@ -402,8 +404,8 @@ pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
 }
 
 /// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis
-/// estimates it from a sample, here all of them count. `subexpiry`, which Redis has from 7.4 on, stands there only where hashes have
-/// fields with deadlines.
+/// estimates it from a sample, here all of them count. `subexpiry`, which Redis has from 7.4 on, stands there only where hashes
+/// have fields with deadlines.
 pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {

@@ -570,6 +570,11 @@ impl ShardMachine {
         }
     }
 
+    /// Has times of accesses to keys kept from `now_ms` on, a Unix time in milliseconds.
+    pub fn keep_access_times(&mut self, now_ms: u64) {
+        self.scratch.keep_access_times(now_ms);
+    }
+
     /// Notes whose commands are executed from here on; nobody's, of those that no client here waits for.
     #[inline]
     pub(super) fn serve(&self, client: Option<Origin>) {

@@ -200,7 +200,7 @@ impl Shard {
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().told_until = log_end;
         let opened_ms = machine.borrow().time_ms().max(server.clock.unix_ms());
-        machine.borrow_mut().scratch.keep_access_times(opened_ms);
+        machine.borrow_mut().keep_access_times(opened_ms);
         machine.borrow_mut().core = Some((server.clone(), core));
         machine.borrow_mut().takes_turns = true;
         let (shares_version, bounds) = (server.shares.version(), server.reply_bounds());

@@ -13,8 +13,8 @@ const FORMAT: Versions = Versions::new(1, 2);
 /// The version of an applied row with the spaces of the databases behind all else. It is written only while some are not in their
 /// own: earlier programs go on with a directory whose databases were never swapped, and refuse one in which they would be mixed up.
 const SWAPPED: Versions = Versions::new(3, 3);
-/// The version of an applied row with the numbers of hashes of which fields have deadlines, and with the spaces of the databases. It
-/// is written only while there are such hashes: earlier programs have not counted them, and no others are there to be counted.
+/// The version of an applied row with the numbers of hashes of which fields have deadlines, and with the spaces of the databases.
+/// It is written only while there are such hashes: earlier programs have not counted them, and no others are there to be counted.
 const WITH_FIELDS: Versions = Versions::new(4, 4);
 
 /// Up to where the rows are applied.
@@ -40,8 +40,8 @@ pub(crate) struct AppliedRow {
     pub(crate) counters: Counters,
     /// Set if the sums of deadlines are among the counters. If not they are 0.
     pub(crate) has_deadline_sums: bool,
-    /// Set if the numbers of hashes of which fields have deadlines are among the counters. If not they are 0, which an earlier program
-    /// need not mean.
+    /// Set if the numbers of hashes of which fields have deadlines are among the counters. If not they are 0, which an earlier
+    /// program need not mean.
     pub(crate) has_field_deadlines: bool,
 }
 

@@ -141,8 +141,8 @@ impl Database {
         Ok(sums)
     }
 
-    /// The numbers of hashes of which fields have deadlines, by database. This reads their index, which is empty unless a program has
-    /// left it that has not counted them.
+    /// The numbers of hashes of which fields have deadlines, by database. This reads their index, which is empty unless a program
+    /// has left it that has not counted them.
     fn field_deadlines(&self, rules: &RowRules, spaces: &Spaces) -> Result<[u64; DATABASE_COUNT]> {
         let mut counts = [0; DATABASE_COUNT];
         self.each_row((rules.fields_due)(), |row| {
@@ -549,8 +549,21 @@ mod tests {
             counters.spaces.swap(0, 1);
             applied::encode(applied, &counters)
         });
-        let store = Store::open(home.path(), &options()).unwrap();
+        let mut store = Store::open(home.path(), &options()).unwrap();
         assert_eq!(store.counters().field_deadlines[..3], [2, 1, 0]);
+        // Also where another node has sent its files, and what comes behind goes on from there.
+        let (copy, second) = (home.path().join("copy"), home.path().join("second"));
+        let done = store.checkpoint(&copy).run();
+        drop(store.finish_checkpoint(done).unwrap());
+        let mut replica = Store::open(&second, &options()).unwrap();
+        replica.install(&copy).unwrap();
+        assert_eq!(replica.counters(), store.counters());
+        replica.counters_mut().field_deadlines[5] = 7;
+        replica.set_applied(2, b"2", None);
+        let done = replica.freeze().unwrap().run();
+        drop(replica.finish(done).unwrap());
+        drop(replica);
+        assert_eq!(Store::open(&second, &options()).unwrap().counters().field_deadlines[..6], [2, 1, 0, 0, 0, 7]);
     }
 
     #[test]

@@ -10,16 +10,19 @@
 //! may depend on them, so an entry, which every replica executes, is told nothing of them ([`Keyspace::idle_ms`]).
 
 use std::array;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::Keyspace;
 use super::key;
-use crate::limits::ACCESS_PLACES;
-use crate::spaces::Space;
+use super::scratch::Scratch;
+use crate::limits::{ACCESS_PLACES, ACCESSES_MAX};
+
+/// Bytes that the times of a shard take in memory.
+pub const ACCESS_TIMES_BYTES: usize = 2 * ACCESS_PLACES * size_of::<u32>();
 
 /// Milliseconds that times are counted in: a place of 32 bits has room for eight years.
-const UNIT_MS: u64 = 1 << UNIT_BITS;
-const UNIT_BITS: u32 = 6;
+const UNIT_MS: u64 = 64;
 
 /// Bits of a hash by which the place in the second table is found: none of those of the first.
 const SECOND_SHIFT: u32 = 16;
@@ -45,38 +48,140 @@ impl AccessTimes {
         AccessTimes { since_ms, tables: array::from_fn(table) }
     }
 
-    /// Notes that the key with the metadata row key `row` was used at `now_ms`.
+    /// Notes that a key of this hash was used at `now_ms`.
     #[inline]
-    pub(super) fn note(&self, row: &[u8], now_ms: u64) {
+    fn note(&self, hash: u32, now_ms: u64) {
         let time = self.time(now_ms);
-        for place in self.places(row) {
-            // The time of an entry may be one before that of a read which was answered already.
-            if place.get() < time {
-                place.set(time);
-            }
-        }
+        self.places(hash).into_iter().for_each(|place| raise(place, time));
     }
 
-    /// The milliseconds since the last access to that key, or fewer; by less than [`UNIT_MS`] more.
-    fn idle_ms(&self, row: &[u8], now_ms: u64) -> u64 {
-        let [first, second] = self.places(row).map(Cell::get);
-        let last_ms = self.since_ms + (u64::from(first.min(second)) << UNIT_BITS);
+    /// Notes that any key may have been used at `now_ms`.
+    fn note_all(&self, now_ms: u64) {
+        let time = self.time(now_ms);
+        self.tables.iter().flat_map(|table| table.iter()).for_each(|place| raise(place, time));
+    }
+
+    /// The milliseconds since the last access to a key of this hash, or fewer; by less than [`UNIT_MS`] more.
+    fn idle_ms(&self, hash: u32, now_ms: u64) -> u64 {
+        let [first, second] = self.places(hash).map(Cell::get);
+        let last_ms = self.since_ms + u64::from(first.min(second)) * UNIT_MS;
         now_ms.saturating_sub(last_ms)
     }
 
     #[inline]
     fn time(&self, now_ms: u64) -> u32 {
-        u32::try_from(now_ms.saturating_sub(self.since_ms) >> UNIT_BITS).unwrap_or(u32::MAX)
+        u32::try_from(now_ms.saturating_sub(self.since_ms) / UNIT_MS).unwrap_or(u32::MAX)
     }
 
     #[inline]
-    fn places(&self, row: &[u8]) -> [&Cell<u32>; 2] {
-        let (space, hash) = key::space_and_hash(row);
-        // Keys of one name in two databases are two keys.
-        let hash = hash ^ u32::from(space).wrapping_mul(0x9E37_79B9);
+    fn places(&self, hash: u32) -> [&Cell<u32>; 2] {
         let [first, second] = &self.tables;
         let index = |bits: u32| bits as usize % ACCESS_PLACES;
         [&first[index(hash)], &second[index(hash >> SECOND_SHIFT)]]
+    }
+}
+
+/// Notes a time in a place, unless it has a later one: that of an entry may be one before that of a read which was answered
+/// already.
+#[inline]
+fn raise(place: &Cell<u32>, time: u32) {
+    if place.get() < time {
+        place.set(time);
+    }
+}
+
+/// The hash of the key with the metadata row key `row`. Keys of one name in two databases are two keys.
+#[inline]
+fn hash_of(row: &[u8]) -> u32 {
+    let (space, hash) = key::space_and_hash(row);
+    hash ^ u32::from(space).wrapping_mul(0x9E37_79B9)
+}
+
+/// Accesses to keys on another thread than the shard's: they are noted there once that is done.
+#[derive(Debug, Default)]
+pub struct Accesses {
+    at_ms: u64,
+    /// Of the keys, some of them more than once.
+    hashes: Vec<u32>,
+    /// True if they were too many to be kept apart: any key may be among them.
+    are_too_many: bool,
+}
+
+impl Accesses {
+    fn add(&mut self, hash: u32) {
+        if self.are_too_many {
+            return;
+        }
+        self.hashes.push(hash);
+        if self.hashes.len() >= ACCESSES_MAX {
+            self.hashes.sort_unstable();
+            self.hashes.dedup();
+            // If they were nearly as many now, each access would come to sort them.
+            if self.hashes.len() > ACCESSES_MAX / 2 {
+                (self.are_too_many, self.hashes) = (true, Vec::new());
+            }
+        }
+    }
+}
+
+/// A place where accesses to keys are noted.
+#[derive(Debug, Default)]
+pub(super) enum AccessNotes {
+    /// They are not.
+    #[default]
+    Nowhere,
+    /// The shard's tables.
+    Here(Rc<AccessTimes>),
+    /// The same, later.
+    ForLater(RefCell<Accesses>),
+}
+
+impl AccessNotes {
+    /// The same for commands on trial in the shard itself.
+    pub(super) fn of_trial(&self) -> AccessNotes {
+        match self {
+            AccessNotes::Here(times) => AccessNotes::Here(times.clone()),
+            AccessNotes::Nowhere | AccessNotes::ForLater(_) => AccessNotes::Nowhere,
+        }
+    }
+}
+
+impl Scratch {
+    /// Has times of accesses to keys kept from `now_ms` on, a Unix time in milliseconds.
+    pub fn keep_access_times(&mut self, now_ms: u64) {
+        self.accesses = AccessNotes::Here(Rc::new(AccessTimes::new(now_ms)));
+    }
+
+    /// Has accesses to keys, all at `now_ms`, collected for [`Scratch::note_collected`] of another one.
+    pub fn collect_accesses(&mut self, now_ms: u64) {
+        self.accesses = AccessNotes::ForLater(RefCell::new(Accesses { at_ms: now_ms, ..Accesses::default() }));
+    }
+
+    /// The accesses that were collected so far.
+    pub fn take_accesses(&mut self) -> Accesses {
+        match std::mem::take(&mut self.accesses) {
+            AccessNotes::ForLater(accesses) => accesses.into_inner(),
+            _ => Accesses::default(),
+        }
+    }
+
+    /// Notes accesses that were collected on another thread.
+    pub fn note_collected(&self, accesses: &Accesses) {
+        let AccessNotes::Here(times) = &self.accesses else { return };
+        match accesses.are_too_many {
+            true => times.note_all(accesses.at_ms),
+            false => accesses.hashes.iter().for_each(|hash| times.note(*hash, accesses.at_ms)),
+        }
+    }
+
+    /// Notes an access to the key with the metadata row key `row`.
+    #[inline]
+    fn note_access(&self, row: &[u8], now_ms: u64) {
+        match &self.accesses {
+            AccessNotes::Nowhere => {}
+            AccessNotes::Here(times) => times.note(hash_of(row), now_ms),
+            AccessNotes::ForLater(accesses) => accesses.borrow_mut().add(hash_of(row)),
+        }
     }
 }
 
@@ -87,18 +192,26 @@ impl Keyspace<'_> {
         self.notes_accesses = notes_accesses;
     }
 
+    /// Notes that the key of the metadata row key `row` is used now, if that counts.
+    #[inline]
+    pub(super) fn note_access(&self, row: &[u8]) {
+        if self.notes_accesses {
+            self.scratch.note_access(row, self.now_ms);
+        }
+    }
+
     /// Notes that `key` was used last so many milliseconds ago, unless it was used since.
     pub fn note_used_before(&self, key: &[u8], ago_ms: u64) {
-        if let Some(accesses) = self.scratch.access_times() {
-            accesses.note(&self.meta_row(key), self.now_ms.saturating_sub(ago_ms));
-        }
+        self.scratch.note_access(&self.meta_row(key), self.now_ms.saturating_sub(ago_ms));
     }
 
     /// The milliseconds since `key` was used last, as far as this replica knows: never many more than that. In an entry none, since
     /// what every replica executes must not depend on what one of them has seen.
     pub fn idle_ms(&self, key: &[u8]) -> u64 {
-        match self.scratch.access_times() {
-            Some(accesses) if self.versions.is_none() => accesses.idle_ms(&self.meta_row(key), self.now_ms),
+        match &self.scratch.accesses {
+            AccessNotes::Here(times) if self.versions.is_none() => {
+                times.idle_ms(hash_of(&self.meta_row(key)), self.now_ms)
+            }
             _ => 0,
         }
     }
@@ -113,14 +226,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::keyspace::{Scratch, VersionSource};
+    use crate::keyspace::VersionSource;
+    use crate::spaces::Space;
     use crate::{MemoryRows, Rows};
 
     const START_MS: u64 = 1_700_000_000_000;
 
-    fn row(number: u32) -> key::RowKey {
+    fn hash(number: u32) -> u32 {
         let name = format!("key:{number}");
-        key::meta_key(Space::FIRST, key::Slot::of(name.as_bytes()), name.as_bytes())
+        hash_of(&key::meta_key(Space::FIRST, key::Slot::of(name.as_bytes()), name.as_bytes()))
     }
 
     #[test]
@@ -132,11 +246,11 @@ mod tests {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 now_ms += u64::from(seed >> 28);
                 let number = (seed >> 8) % count;
-                accesses.note(&row(number), now_ms);
+                accesses.note(hash(number), now_ms);
                 last.insert(number, now_ms);
             }
             now_ms += 100_000;
-            let idle = |number: u32| (accesses.idle_ms(&row(number), now_ms), now_ms - last[&number]);
+            let idle = |number: u32| (accesses.idle_ms(hash(number), now_ms), now_ms - last[&number]);
             let exact = last.keys().filter(|number| {
                 let (told_ms, true_ms) = idle(**number);
                 assert!(told_ms < true_ms + UNIT_MS, "{number}: {told_ms} of {true_ms}");
@@ -185,5 +299,31 @@ mod tests {
         let mut none = Scratch::default();
         let read = keyspace(&mut rows, &mut none, 0, START_MS + 10_000);
         assert_eq!(read.idle_ms(b"k"), 0, "nobody keeps any");
+    }
+
+    #[test]
+    fn accesses_on_another_thread_are_noted_when_that_is_done() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        scratch.keep_access_times(START_MS);
+        let names: Vec<String> = (0..ACCESSES_MAX + 1).map(|number| number.to_string()).collect();
+        let mut write = keyspace(&mut rows, &mut scratch, 1, START_MS);
+        names.iter().for_each(|name| write.set_string(name.as_bytes(), b"v", None).unwrap());
+        // Few keys often, and very many, among which any other may have been.
+        for (used, other_idle_s) in [(100, 20), (names.len(), 10)] {
+            let mut elsewhere = Scratch::default();
+            elsewhere.collect_accesses(START_MS + 10_000);
+            let mut read = keyspace(&mut rows, &mut elsewhere, 0, START_MS + 10_000);
+            read.note_accesses(true);
+            for name in names[..used].iter().cycle().take(3 * ACCESSES_MAX) {
+                assert!(read.exists(name.as_bytes()).unwrap());
+            }
+            assert_eq!(read.idle_ms(b"0"), 0, "it is not known there");
+            let accesses = elsewhere.take_accesses();
+            assert_eq!((accesses.are_too_many, accesses.hashes.len() < ACCESSES_MAX), (used > 100, true));
+            scratch.note_collected(&accesses);
+            let read = keyspace(&mut rows, &mut scratch, 0, START_MS + 20_000);
+            assert_eq!(names[..used].iter().map(|name| read.idle_ms(name.as_bytes()) / 1000).max(), Some(10));
+            assert_eq!(read.idle_ms(b"nobody") / 1000, other_idle_s);
+        }
     }
 }

@@ -50,7 +50,8 @@ impl Keyspace<'_> {
         let count = &mut self.rows.counters_mut().field_deadlines[self.db as usize];
         match (from_ms, to_ms) {
             (None, Some(_)) => *count += 1,
-            (Some(_), None) => *count = count.checked_sub(1).expect("a hash with deadlines of fields is counted"),
+            // It is a figure alone.
+            (Some(_), None) => *count = count.saturating_sub(1),
             _ => {}
         }
     }
@@ -61,7 +62,9 @@ impl Keyspace<'_> {
         self.rows.delete_range(&from, &to);
         let db = self.db as usize;
         let counters = self.rows.counters();
-        for (due, counts) in [(Due::Keys, counters.deadlines), (Due::Fields, counters.field_deadlines)] {
+        // By the keys, though the hashes with deadlines of fields are counted: so the first programs did that have these, and what
+        // a script's work comes to must not depend on the program.
+        for (due, counts) in [(Due::Keys, counters.deadlines), (Due::Fields, counters.keys)] {
             let others = counts.iter().enumerate().any(|(index, &count)| index != db && count > 0);
             if !others {
                 let (from, to) = key::deadline_space(due);

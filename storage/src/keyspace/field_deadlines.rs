@@ -351,8 +351,8 @@ impl Keyspace<'_> {
         Ok(next_ms)
     }
 
-    /// The earliest deadline that has not passed among those of the fields of the key that was `found`, in Unix milliseconds; `None`
-    /// if there is none.
+    /// The earliest deadline that has not passed among those of the fields of the key that was `found`, in Unix milliseconds;
+    /// `None` if there is none.
     ///
     /// # Errors
     /// As the reads.

@@ -412,16 +412,6 @@ impl<'a> Keyspace<'a> {
         self.scratch.note_written(self.db, key);
     }
 
-    /// Notes that the key of this row was used, if that counts.
-    #[inline]
-    fn note_access(&self, row_key: &[u8]) {
-        if self.notes_accesses
-            && let Some(accesses) = self.scratch.access_times()
-        {
-            accesses.note(row_key, self.now_ms);
-        }
-    }
-
     /// Returns whether a key's deadline had passed when it was looked up.
     fn has_expired(&self, prior: Prior) -> bool {
         prior.stored && prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms)

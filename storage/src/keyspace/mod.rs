@@ -70,6 +70,7 @@ mod support;
 mod version;
 mod whole_key;
 
+pub use access_times::{ACCESS_TIMES_BYTES, Accesses};
 pub use cold_rows::{ColdRows, is_enough_cold};
 pub use collection::Collection;
 pub use deciding::deciding_constants;

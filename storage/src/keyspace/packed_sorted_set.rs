@@ -144,8 +144,8 @@ impl PackedSortedSet {
         }
     }
 
-    /// Gives `member` the score `score`; `old` is its present one. One that is said to be new is not looked for: a payload that has a
-    /// member twice makes a set that has it twice.
+    /// Gives `member` the score `score`; `old` is its present one. One that is said to be new is not looked for: a payload that has
+    /// a member twice makes a set that has it twice.
     pub(super) fn insert(&mut self, member: &[u8], old: Option<f64>, score: f64) -> Result<Inserted> {
         if old == Some(score) {
             return Ok(Inserted::Same);

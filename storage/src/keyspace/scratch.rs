@@ -1,10 +1,9 @@
 //! Buffers and figures of a core that outlive one command.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::access_times::AccessTimes;
+use super::access_times::AccessNotes;
 use super::key_events::{EventClasses, EventsMark, KeyEvent, KeyEvents};
 use super::key_watch::{KeyWatch, WatchedKey};
 use crate::limits::SCRATCH_BYTES_MAX;
@@ -26,8 +25,8 @@ pub struct Scratch {
     /// Classes of events that are noted.
     told: EventClasses,
     events: RefCell<KeyEvents>,
-    /// Times of the last access to keys, if they are kept.
-    access_times: Option<Rc<AccessTimes>>,
+    /// The place where accesses to keys are noted.
+    pub(super) accesses: AccessNotes,
 }
 
 /// The counts and the events as they stand before a command that may be run again, or undone.
@@ -51,17 +50,7 @@ pub struct KeyCounts {
 impl Scratch {
     /// Buffers of their own for commands on trial, which count as accesses to keys as others do.
     pub fn for_trial(&self) -> Scratch {
-        Scratch { access_times: self.access_times.clone(), ..Scratch::default() }
-    }
-
-    /// Has times of accesses to keys kept from `now_ms` on, a Unix time in milliseconds.
-    pub fn keep_access_times(&mut self, now_ms: u64) {
-        self.access_times = Some(Rc::new(AccessTimes::new(now_ms)));
-    }
-
-    #[inline]
-    pub(super) fn access_times(&self) -> Option<&AccessTimes> {
-        self.access_times.as_deref()
+        Scratch { accesses: self.accesses.of_trial(), ..Scratch::default() }
     }
 
     /// Returns the counts since this was made, or since [`Scratch::set_counts`].

@@ -156,8 +156,8 @@ impl SortedSet {
         }
     }
 
-    /// Looks for `member`, which is to get the score `score`, or another one that follows from what it has: [`SortedSet::put`] finds
-    /// its place then, without walking over the members of one row once more.
+    /// Looks for `member`, which is to get the score `score`, or another one that follows from what it has: [`SortedSet::put`]
+    /// finds its place then, without walking over the members of one row once more.
     ///
     /// # Errors
     /// As the reads.

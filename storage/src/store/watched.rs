@@ -60,8 +60,8 @@ impl WatchedKeys {
         self.watches.is_empty()
     }
 
-    /// Has `watch` watch `key` of database `db`, unless it does already. `deadline_ms` is the first deadline of the key, or of a field
-    /// that it has now, [`u64::MAX`] if there is none; `None` if there is no such key.
+    /// Has `watch` watch `key` of database `db`, unless it does already. `deadline_ms` is the first deadline of the key, or of a
+    /// field that it has now, [`u64::MAX`] if there is none; `None` if there is no such key.
     pub fn watch(&mut self, watch: u64, db: u8, key: &[u8], deadline_ms: Option<u64>) {
         let fresh = || Watch {
             keys: HashSet::new(),

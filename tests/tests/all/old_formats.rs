@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use basalt_tests::{Client, Node, NodeOptions, Reply};
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
 
 /// Databases that hold keys.
 const DATABASES: [u8; 3] = [0, 3, 15];
@@ -125,7 +125,7 @@ fn unpack(name: &str) -> Left {
     assert!(unpacked.expect("tar runs").success());
     let content = fs::read_to_string(temporary.path().join("content.txt")).expect("readable");
     let content: Vec<String> = content.lines().map(str::to_owned).collect();
-    assert!(content.len() > 300, "there is something to compare");
+    assert!(content.len() > 30, "there is something to compare");
     let dir = temporary.path().join("data");
     Left { _temporary: temporary, dir, content }
 }
@@ -240,6 +240,113 @@ fn logs_and_rows_of_the_format_before_are_taken_from_their_own_shard_only() {
     check(&node, &expected);
 }
 
+/// Databases with hashes of which fields have deadlines, and how many there are in each.
+const TIMED: [(u8, u64); 2] = [(0, 24), (15, 8)];
+
+/// Makes these hashes, a few of them large, one that has lost its deadlines again, and one that is gone.
+fn write_timed(client: &mut Client) {
+    for (database, count) in TIMED {
+        client.ask(&format!("SELECT {database}"));
+        for number in 0..count + 2 {
+            let value = "x".repeat(if number % 4 == 0 { 100 } else { 1 });
+            assert_eq!(client.ask(&format!("HSET timed:{number} goes {value} stays 1")).integer(), 2);
+            let at_ms = DEADLINE_MS + number;
+            client.ask(&format!("HPEXPIREAT timed:{number} {at_ms} FIELDS 1 goes"));
+        }
+        client.ask(&format!("HPERSIST timed:{count} FIELDS 1 goes"));
+        client.ask(&format!("DEL timed:{}", count + 1));
+    }
+}
+
+/// Checks that INFO counts so many hashes with deadlines of fields in the databases of [`TIMED`].
+fn check_timed(node: &Node, expected: [u64; 2]) {
+    let mut client = node.client();
+    // A node that has just been started publishes its counts in its first turn.
+    eventually("the hashes are counted", DEADLINE, || {
+        let info = client.ask("INFO keyspace").text();
+        let count = |database: u8| {
+            let line = info.lines().find_map(|line| line.strip_prefix(&format!("db{database}:")));
+            let counted = line.and_then(|line| line.trim_end().split_once(",subexpiry="));
+            counted.map_or(0, |(_, count)| count.parse::<u64>().expect("a number"))
+        };
+        if TIMED.map(|(database, _)| count(database)) == expected { Ok(()) } else { Err(info) }
+    });
+}
+
+#[test]
+fn hashes_with_deadlines_of_fields_are_counted_of_a_program_that_has_not_counted_them() {
+    for (name, is_swapped) in [("fields", false), ("fields-swapped", true)] {
+        let Left { _temporary, dir, content: expected } = unpack(name);
+        let in_order = |counts: [u64; 2]| if is_swapped { [counts[1], counts[0]] } else { counts };
+        let mut node = options(&dir).start();
+        check(&node, &expected);
+        let counts = in_order(TIMED.map(|(_, count)| count));
+        check_timed(&node, counts);
+        let mut client = node.client();
+        for (database, _) in TIMED {
+            client.ask(&format!("SELECT {database}"));
+            // Packed ones and large ones.
+            for number in 0..8 {
+                let deadline = client.ask(&format!("HPEXPIRETIME timed:{number} FIELDS 2 goes stays"));
+                let at_ms = (DEADLINE_MS + number) as i64;
+                assert_eq!(deadline, Reply::Array(vec![Reply::Integer(at_ms), Reply::Integer(-1)]), "timed:{number}");
+            }
+            for line in ["HPERSIST timed:0 FIELDS 1 goes", "HDEL timed:1 goes", "DEL timed:2", "SET timed:4 text"] {
+                assert!(!client.ask(line).is_error(""), "{line}");
+            }
+            client.ask(&format!("HPEXPIREAT timed:5 {DEADLINE_MS} FIELDS 1 stays"));
+        }
+        let fewer = counts.map(|count| count - 4);
+        check_timed(&node, fewer);
+        node.kill_9();
+        node = options(&dir).start();
+        check_timed(&node, fewer);
+        node.stop_written();
+        node = options(&dir).start();
+        check_timed(&node, fewer);
+        client = node.client();
+        assert_eq!(client.ask("FLUSHDB"), Reply::ok());
+        check_timed(&node, [0, fewer[1]]);
+        assert_eq!(client.ask("SWAPDB 0 15"), Reply::ok());
+        check_timed(&node, [fewer[1], 0]);
+        node.stop_written();
+        check_timed(&options(&dir).start(), [fewer[1], 0]);
+    }
+}
+
+/// Makes `fields.tar.gz` and `fields-swapped.tar.gz` as [`makes_the_fixtures`] does the others, with a program that has the
+/// deadlines of fields and does not count the hashes. In one the rows are written out; in the other so are those of before a
+/// SWAPDB, and the rest is in the log.
+#[test]
+#[ignore = "makes fixtures, tests nothing: BASALT_FIXTURES=DIR cargo test -p basalt-tests --test all makes_the_fixtures -- --ignored"]
+fn makes_the_fixtures_of_fields() {
+    let folder = PathBuf::from(std::env::var_os("BASALT_FIXTURES").expect("a folder"));
+    for (name, is_swapped) in [("fields", false), ("fields-swapped", true)] {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let dir = temporary.path().join("data");
+        let mut node = options(&dir).start();
+        write_timed(&mut node.client());
+        if is_swapped {
+            assert_eq!(node.client().ask("SWAPDB 0 15"), Reply::ok());
+            node.stop_written();
+            node = options(&dir).start();
+            let mut client = node.client();
+            // What is in the log is executed on counts that the start has made.
+            for line in ["HPERSIST timed:6 FIELDS 1 goes", "SET later text"] {
+                client.ask(line);
+            }
+            client.ask(&format!("HPEXPIREAT timed:6 {} FIELDS 1 goes", DEADLINE_MS + 6));
+        }
+        let lines = content(&mut node.client());
+        if is_swapped {
+            node.kill_9()
+        } else {
+            node.stop_written()
+        }
+        pack(temporary.path(), &lines, &folder.join(format!("{name}.tar.gz")));
+    }
+}
+
 /// Makes `stopped.tar.gz` and `killed.tar.gz` in the folder whose full path is `BASALT_FIXTURES`, once for each format: each has a
 /// directory `data`, and the list of what it held.
 #[test]
@@ -261,18 +368,16 @@ fn makes_the_fixtures() {
         } else {
             node.kill_9()
         }
-        fs::write(temporary.path().join("content.txt"), lines.join("\n")).expect("written");
-        let archive = folder.join(format!("{name}.tar.gz"));
-        let excluded = ["ballast", "LOCK", "LOG", "LOG.old.*"].map(|name| format!("--exclude={name}"));
-        let mut tar = Command::new("tar");
-        tar.args(excluded).arg("-C").arg(temporary.path()).args([
-            "--sparse",
-            "--owner=0",
-            "--group=0",
-            "-I",
-            "gzip -9n",
-        ]);
-        let packed = tar.arg("-cf").arg(&archive).args(["data", "content.txt"]).status();
-        assert!(packed.expect("tar runs").success());
+        pack(temporary.path(), &lines, &folder.join(format!("{name}.tar.gz")));
     }
+}
+
+/// Makes an archive of the directory `data` in `temporary`, and of the lines that say what it held.
+fn pack(temporary: &Path, lines: &[String], archive: &Path) {
+    fs::write(temporary.join("content.txt"), lines.join("\n")).expect("written");
+    let excluded = ["ballast", "LOCK", "LOG", "LOG.old.*"].map(|name| format!("--exclude={name}"));
+    let mut tar = Command::new("tar");
+    tar.args(excluded).arg("-C").arg(temporary).args(["--sparse", "--owner=0", "--group=0", "-I", "gzip -9n"]);
+    let packed = tar.arg("-cf").arg(archive).args(["data", "content.txt"]).status();
+    assert!(packed.expect("tar runs").success());
 }

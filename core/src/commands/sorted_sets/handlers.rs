@@ -110,18 +110,20 @@ pub(in crate::commands) fn add_members(
     members: &[(&[u8], f64)],
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let mut sorted_set = if options.only_existing {
-        let Some(sorted_set) = context.keyspace.sorted_set(key)? else {
+    // Looked up once more where it is new, as ever: the work of a script is counted by its reads, and every program must stop it at
+    // the same point.
+    let existing = context.keyspace.sorted_set(key)?;
+    let mut sorted_set = match existing {
+        Some(sorted_set) => sorted_set,
+        None if options.only_existing => {
             if options.increment {
                 reply.null()
             } else {
                 reply.integer(0)
             }
             return Ok(());
-        };
-        sorted_set
-    } else {
-        context.keyspace.sorted_set_or_new(key)?
+        }
+        None => context.keyspace.sorted_set_or_new(key)?,
     };
     let (mut added, mut changed, mut result) = (0, 0, None);
     for &(member, score) in members {

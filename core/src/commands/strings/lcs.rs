@@ -106,8 +106,8 @@ fn write_matches(table: &LcsTable<'_>, options: &LcsOptions, reply: &mut Reply<'
 /// Returns the number of pairs of prefixes of two strings.
 ///
 /// # Errors
-/// The reply to who asks for more of them than a table may have. Who needs no table waits as long for as many: so it is the same, as
-/// in Redis.
+/// The reply to who asks for more of them than a table may have. Who needs no table waits as long for as many: so it is the same,
+/// as in Redis.
 fn pair_count(a: &[u8], b: &[u8]) -> Result<usize, CommandError> {
     let pairs = (a.len() + 1).checked_mul(b.len() + 1);
     pairs
@@ -115,8 +115,8 @@ fn pair_count(a: &[u8], b: &[u8]) -> Result<usize, CommandError> {
         .ok_or(CommandError::text("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"))
 }
 
-/// Fills in the lengths of the longest common subsequences of a prefix of one string, which ends with `byte`, and of all of `b`, from
-/// those of the prefix without it, `above`. Of the empty prefix of `b` it is 0 already.
+/// Fills in the lengths of the longest common subsequences of a prefix of one string, which ends with `byte`, and of all of `b`,
+/// from those of the prefix without it, `above`. Of the empty prefix of `b` it is 0 already.
 fn fill_row(above: &[u32], below: &mut [u32], byte: u8, b: &[u8]) {
     // Their lengths are known then, and are not looked at for each byte.
     let (above, below) = (&above[..=b.len()], &mut below[..=b.len()]);

@@ -27,7 +27,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use basalt_raft::Later;
-use basalt_storage::keyspace::{EventClasses, KeyCounts, Scratch, VersionSource, rows_of_key};
+use basalt_storage::keyspace::{Accesses, EventClasses, KeyCounts, Scratch, VersionSource, rows_of_key};
 use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows, Store, View, ViewAnswer};
 use crossbeam_queue::ArrayQueue;
 
@@ -191,6 +191,8 @@ struct Viewed {
     counts: KeyCounts,
     /// Keys that it has looked for in vain, if that is told, by database.
     misses: Vec<(u8, Box<[u8]>)>,
+    /// Keys that it has used.
+    accesses: Accesses,
     time: Duration,
     /// The reply's part of the budget, until it is taken.
     reservation: Reservation,
@@ -462,6 +464,7 @@ impl Job {
         let mut reply = self.bounds.reply(&mut viewed.reply, header.protocol);
         let (mut scratch, mark) = (Scratch::default(), reply.mark());
         scratch.tell(self.told);
+        scratch.collect_accesses(self.now_ms);
         let before = scratch.mark();
         let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
         let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
@@ -493,6 +496,7 @@ impl Job {
             }
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
+        viewed.accesses = scratch.take_accesses();
         if !viewed.has_strayed {
             while scratch.take_event(&mut |event| viewed.misses.push((event.db, event.key.into()))) {}
         }
@@ -603,6 +607,7 @@ impl ShardMachine {
         counts.misses += viewed.counts.misses;
         self.scratch.set_counts(counts);
         viewed.misses.iter().for_each(|(db, key)| self.scratch.note_miss(*db, key));
+        self.scratch.note_collected(&viewed.accesses);
         let Some((server, core)) = &self.core else { return };
         let Some(stats) = server.cores[core.index()].by_command.get(usize::from(viewed.asked)) else { return };
         if stats.time.start().is_some()

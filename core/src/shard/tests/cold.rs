@@ -224,6 +224,25 @@ fn a_read_on_a_view_shows_its_moment_and_what_follows_on_its_connection_comes_be
 }
 
 #[test]
+fn keys_that_a_view_reads_are_used_and_those_that_it_only_looks_for_are_not() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
+        let now_ms = shard.server.clock.unix_ms() + 100_000;
+        let mut ticket = 0;
+        for (name, is_use) in [("EXISTS", false), ("MGET", true)] {
+            let words: Vec<&str> = [name].into_iter().chain(names.iter().map(String::as_str)).collect();
+            for words in [&words[..], &["OBJECT", "IDLETIME", "name:5"]] {
+                ticket += 1;
+                shard.submit(origin(ticket), Mode::Read, &command(words), now_ms, &mut host);
+                run_until_replied(&mut shard, &mut host, ticket as usize).await;
+            }
+            let idle = host.replies.last().unwrap().1.trim_start_matches(':').trim_end();
+            assert_eq!(idle.parse::<u64>().unwrap() < 100, is_use, "{idle} s after {name}");
+        }
+    });
+}
+
+#[test]
 fn a_reply_of_a_view_is_of_the_request_it_was_for_though_another_one_came_before_it() {
     with_shard(log_options(), |mut shard| async move {
         let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
