@@ -9,4 +9,6 @@ mod stream;
 pub(super) mod table;
 
 pub use between_databases::why_not_in_cluster;
-pub use migrate::{Login, MigrateCall, Target};
+#[cfg(test)]
+pub use migrate::Login;
+pub use migrate::{MigrateCall, Target};
