@@ -251,7 +251,7 @@ mod tests {
         };
         let large: Vec<u8> = (0..DUMPED_BYTES_WANTED).map(|_| unlike()).collect();
         shard.run(Protocol::Resp2, &[b"SET" as &[u8], b"large", &large]);
-        shard.now_ms += 1;
+        shard.now_ms += 2;
         let mut dump = |keys: &[&str]| {
             let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
             shard.step_bytes(STEP_DUMP, &keys)

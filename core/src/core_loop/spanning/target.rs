@@ -243,7 +243,8 @@ mod tests {
             }
         }
         // What it has answered arrives: a connection that is closed with something unread would be broken off.
-        stream.shutdown(Shutdown::Write).unwrap();
+        // Unless that one has closed it.
+        let _ = stream.shutdown(Shutdown::Write);
         while stream.read(&mut piece).is_ok_and(|count| count > 0) {}
         heard
     }
