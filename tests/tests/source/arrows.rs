@@ -251,7 +251,12 @@ pub const GRAPHS: &[Graph] = &[
     },
     Graph {
         name: "bench",
-        arrows: &[("bin", &["cluster", "compare", "steady"]), ("cluster", &["compare"]), ("steady", &["compare"])],
+        arrows: &[
+            ("bin", &["cluster", "compare", "footprint", "steady"]),
+            ("cluster", &["compare"]),
+            ("footprint", &["compare", "disk_usage"]),
+            ("steady", &["compare", "disk_usage"]),
+        ],
         tied: &[],
     },
     Graph {
