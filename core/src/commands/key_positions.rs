@@ -88,11 +88,11 @@ fn last_stored(args: Args<'_>, from: usize, skipped: impl Fn(&[u8]) -> Option<us
 pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
     let start = match spec.begin {
         // Of MIGRATE, which says there that its keys are behind a word.
-        BeginSearch::Index(3) if spec.flags.contains(&"delete") && migrated_keys_word(args).is_some() => return None,
+        BeginSearch::Index(3) if spec.flags.contains(&"delete") && migrated_keys_at(args).is_some() => return None,
         BeginSearch::Keyword("KEYS", _) => {
             let has_one = args.get(3).is_some_and(|key| !key.is_empty());
-            let first = migrated_keys_word(args).filter(|_| !has_one)? + 1;
-            return (first < args.len()).then_some((first, args.len(), 1));
+            let first = migrated_keys_at(args).filter(|_| !has_one)?;
+            return Some((first, args.len(), 1));
         }
         BeginSearch::Index(index) => usize::try_from(index).ok()?,
         BeginSearch::Keyword("STREAMS", _) if let Some(at) = streams_at(args) => at + 1,
@@ -136,6 +136,11 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
     };
     let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
     (start < args.len() && end <= args.len()).then_some((start, end, step))
+}
+
+/// The position of the first key of MIGRATE behind the word for them. As in Redis, a word with nothing behind it does not count.
+fn migrated_keys_at(args: Args<'_>) -> Option<usize> {
+    migrated_keys_word(args).map(|word| word + 1).filter(|first| *first < args.len())
 }
 
 /// The position of the word before the keys of MIGRATE, if it has that: users and passwords may be called as it.
@@ -217,7 +222,7 @@ mod tests {
             (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1 AUTH2 keys keys REPLACE", "3"),
             (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 AUTH keys Keys a b", "9 10"),
             (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 KEYS keys keys", "7 8"),
-            (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 KEYS", ""),
+            (&whole_keys::facts::MIGRATE, "MIGRATE h 1  0 1 KEYS", "3"),
             // It is an error.
             (&whole_keys::facts::MIGRATE, "MIGRATE h 1 k 0 1 KEYS a b", ""),
             (&keys::facts::DBSIZE, "DBSIZE", ""),

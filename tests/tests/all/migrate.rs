@@ -235,7 +235,7 @@ fn a_server_that_is_not_there_gets_nothing() {
     client.ask("MSET foo 1 bar 2");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     for rest in [format!("foo 0 {LONG_MS}"), format!("\"\" 0 {LONG_MS} COPY KEYS foo bar")] {
-        let error = Reply::Error("IOERR error or timeout connecting to the client".to_owned());
+        let error = Reply::Error("IOERR error or timeout writing to target instance".to_owned());
         assert_eq!(client.call(call(free, &rest)), error);
     }
     assert_eq!(client.ask("MGET foo bar"), Reply::bulks(["1", "2"]));

@@ -33,7 +33,7 @@ pub(super) fn deliver(parcel: &Parcel, now_ms: &dyn Fn() -> u64) -> Delivery {
 /// The same, up to where it cannot go on: gives the reason then.
 fn try_to_deliver(parcel: &Parcel, now_ms: &dyn Fn() -> u64, delivery: &mut Delivery) -> Result<(), Vec<u8>> {
     let target = &*parcel.target;
-    let mut talk = Conversation::begin(target).ok_or(CONNECTING)?;
+    let mut talk = Conversation::begin(target)?;
     let login = talk.log_in(target).and_then(|count| talk.flush().map(|()| count));
     for _ in 0..login.map_err(|_| WRITING)? {
         // Nothing was sent: the first error ends it.
@@ -69,17 +69,27 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// Connects to a server; none if that is not possible in its time. The look for the address of a name has time of its own, as
-    /// the system's resolver is set up.
-    fn begin(target: &Target) -> Option<Conversation> {
-        let host = std::str::from_utf8(&target.host).ok()?;
-        let port: u16 = std::str::from_utf8(&target.port).ok()?.parse().ok()?;
+    /// Connects to a server, or gives the reason that this is not possible in its time. The look for the address of a name has time
+    /// of its own, as the system's resolver is set up.
+    fn begin(target: &Target) -> Result<Conversation, &'static [u8]> {
+        let host = std::str::from_utf8(&target.host).map_err(|_| CONNECTING)?;
+        let port: u16 = std::str::from_utf8(&target.port).ok().and_then(|port| port.parse().ok()).ok_or(CONNECTING)?;
         let deadline = Instant::now() + target.timeout;
-        let connect = |address| TcpStream::connect_timeout(&address, time_left(deadline).ok()?).ok();
-        let stream = (host, port).to_socket_addrs().ok()?.find_map(connect)?;
-        // Answers are small, and one of them waits for each piece that is sent.
-        stream.set_nodelay(true).ok()?;
-        Some(Conversation { stream, timeout: target.timeout, output: Vec::new(), input: Vec::new(), used: 0 })
+        let mut why = CONNECTING;
+        for address in (host, port).to_socket_addrs().map_err(|_| CONNECTING)? {
+            let connected = time_left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left));
+            // Answers are small, and one of them waits for each piece that is sent.
+            match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                Ok(stream) => {
+                    let [output, input] = [Vec::new(), Vec::new()];
+                    return Ok(Conversation { stream, timeout: target.timeout, output, input, used: 0 });
+                }
+                // Redis learns that it was turned away when it writes.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => why = WRITING,
+                Err(_) => {}
+            }
+        }
+        Err(why)
     }
 
     /// Says who asks, and which database is meant. Gives the number of answers to come.
