@@ -1,10 +1,10 @@
-//! What the threads of a process are at: for whoever looks for the reason that one stands still.
+//! A look at the threads of a process, for whoever wants the reason that one stands still.
 
 use std::fs;
 use std::path::Path;
 
-/// Gives a line for each thread of the process: its name, its state, the time that it had a processor, in ticks, and the call of the
-/// kernel that it is in. What the kernel does not tell is left out.
+/// Gives a line for each thread of the process: its name, its state, the time that it had a processor, in ticks, and the call of
+/// the kernel that it is in. What the kernel does not tell is left out.
 pub fn threads_of(pid: u32) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     threads.into_iter().flatten().flatten().map(|thread| line_of(&thread.path())).collect()

@@ -1,4 +1,4 @@
-//! What small keys of each type take: memory and disk, beside redis-server on the same machine.
+//! Memory and disk that small keys of each type take, beside redis-server on the same machine.
 //!
 //! For each type, each server is started on an empty directory, filled by pipelines of a few connections, left alone for some
 //! seconds, looked at and stopped. What it took while it was empty is no part of a key.
@@ -27,7 +27,7 @@ const KINDS: [ServerKind; 2] = [ServerKind::Basalt, ServerKind::RedisAlways];
 /// Time that a server is left alone between its last key and the look at it.
 const REST: Duration = Duration::from_secs(5);
 
-/// What a server with keys takes more than the same one without.
+/// A server with keys takes so much more than the same one without.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Footprint {
     resident_bytes: u64,

@@ -254,7 +254,7 @@ pub const GRAPHS: &[Graph] = &[
         arrows: &[
             ("bin", &["cluster", "compare", "footprint", "steady"]),
             ("cluster", &["compare"]),
-            ("footprint", &["compare", "disk_usage"]),
+            ("footprint", &["compare", "disk_usage", "requests"]),
             ("steady", &["compare", "disk_usage"]),
         ],
         tied: &[],
@@ -267,7 +267,7 @@ pub const GRAPHS: &[Graph] = &[
             ("disk", &["wait"]),
             ("frozen", &["node"]),
             ("network", &["node", "wait"]),
-            ("node", &["binary", "client", "wait"]),
+            ("node", &["binary", "client", "threads", "wait"]),
             ("redis_server", &["client", "node", "wait"]),
             ("workload", &["client", "history", "reply", "wait"]),
         ],
