@@ -291,6 +291,7 @@ const NOT_ASKED: &[(&str, &str)] = &[
     ("basalt|once", "Redis has it not, and its command tells what it does"),
     ("flushall", "it tells nothing"),
     ("flushdb", "it tells nothing"),
+    ("migrate", "it needs another server: see `migrate.rs`"),
     ("restore", "its payload is no text: see the test of its own"),
     ("restore-asking", "it is RESTORE"),
     ("function|delete", "it changes no key"),
