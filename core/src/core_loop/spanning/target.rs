@@ -357,14 +357,14 @@ mod tests {
         let refused = talk.restore(&key, false, NOW_MS).and_then(|()| talk.flush());
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::TimedOut);
         drop(listener);
-        for target in [
-            slow.clone(),
-            Target { port: b"port".to_vec(), ..slow.clone() },
-            Target { port: b"70000".to_vec(), ..slow.clone() },
-            Target { host: b"\xff".to_vec(), ..slow },
+        for (target, error) in [
+            (slow.clone(), WRITING),
+            (Target { port: b"port".to_vec(), ..slow.clone() }, CONNECTING),
+            (Target { port: b"70000".to_vec(), ..slow.clone() }, CONNECTING),
+            (Target { host: b"\xff".to_vec(), ..slow }, CONNECTING),
         ] {
             let delivery = deliver(&Parcel::of(target, &keys), &|| NOW_MS);
-            assert_eq!(delivery, Delivery { taken: Vec::new(), error: Some(CONNECTING.to_vec()) });
+            assert_eq!(delivery, Delivery { taken: Vec::new(), error: Some(error.to_vec()) });
         }
     }
 }
