@@ -158,21 +158,24 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
             model.remove(&(db, *key));
         }
         Step::Rename(key, to) => {
+            let replaced_ms = deadline_of(keyspace, db, *to);
             let exists = keyspace.rename(&[*key], &[*to]).unwrap();
             if exists && key != to {
-                move_model(model, (db, *key), (db, *to));
+                move_model(model, (db, *key), (db, *to), now_ms, replaced_ms);
                 model.remove(&(db, *key));
             }
         }
         Step::Copy(key, to_db, to) => {
+            let replaced_ms = deadline_of(keyspace, *to_db, *to);
             if (db, key) != (*to_db, to) && keyspace.copy_key(&[*key], *to_db, &[*to]).unwrap() {
-                move_model(model, (db, *key), (*to_db, *to));
+                move_model(model, (db, *key), (*to_db, *to), now_ms, replaced_ms);
             }
         }
         Step::Carry(key, to) => {
             if let Serialized::Bytes(bytes) = keyspace.serialize(&[*key], usize::MAX).unwrap() {
+                let replaced_ms = deadline_of(keyspace, db, *to);
                 assert!(keyspace.restore(&[*to], &bytes).unwrap());
-                move_model(model, (db, *key), (db, *to));
+                move_model(model, (db, *key), (db, *to), now_ms, replaced_ms);
             }
         }
         Step::Select(db) => keyspace.select(*db),
@@ -197,8 +200,22 @@ fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
     }
 }
 
-fn move_model(model: &mut Model, from: (u8, u8), to: (u8, u8)) {
+/// The deadline of a key, whether it has fields or not.
+fn deadline_of(keyspace: &mut Keyspace<'_>, db: u8, key: u8) -> Option<u64> {
+    let selected = keyspace.db();
+    keyspace.select(db);
+    let deadline_ms = keyspace.record(&[key]).unwrap().and_then(|record| record.deadline_ms());
+    keyspace.select(selected);
+    deadline_ms
+}
+
+/// Puts an entry in the place of another with the deadline `replaced_ms`. In its last millisecond a key is not put elsewhere any
+/// more: a deadline that is not after now deletes, unless the key has it already.
+fn move_model(model: &mut Model, from: (u8, u8), to: (u8, u8), now_ms: u64, replaced_ms: Option<u64>) {
     match model.get(&from).cloned() {
+        Some(entry) if entry.deadline_ms == Some(now_ms) && replaced_ms != entry.deadline_ms => {
+            drop(model.remove(&to));
+        }
         Some(entry) => drop(model.insert(to, entry)),
         // Its key is there, its fields are gone.
         None => drop(model.remove(&to)),
@@ -371,6 +388,21 @@ fn content(rows: &MemoryRows) -> Vec<(Vec<u8>, Vec<u8>)> {
     })
     .unwrap();
     all
+}
+
+#[test]
+fn a_key_is_put_nowhere_else_in_its_last_millisecond() {
+    for moved in [Step::Rename(0, 1), Step::Copy(0, 1, 1), Step::Carry(0, 1)] {
+        for (later_ms, is_moved) in [(36, false), (37, true)] {
+            let set = Step::Set(0, vec![(b"a", b"1")]);
+            let steps = [set, Step::KeyDeadline(0, Some(later_ms)), Step::Wait(36), moved.clone()];
+            for packing in [&TINY, &Packing::STANDARD, &Packing::NONE] {
+                let rows = run(&steps, packing);
+                let is_there = rows.counters().keys.iter().sum::<u64>() > u64::from(!matches!(moved, Step::Rename(..)));
+                assert_eq!(is_there, is_moved, "{steps:?}");
+            }
+        }
+    }
 }
 
 proptest! {
